@@ -1,0 +1,2 @@
+from tool_use_dpo.cli import main
+main()
