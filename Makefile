@@ -43,8 +43,8 @@ $(READY): settings.ini setup.py constraints.txt | $(BIN)/python
 demo: $(READY)  ## the whole job on the bundled base: demo/summary.json, demo/report.html
 	$(BIN)/tool-use-dpo demo --out demo
 
-data: $(READY)  ## data/triplets.jsonl from the built-in catalogue
-	$(BIN)/tool-use-dpo data --n 802 --seed 0 --out data/triplets.jsonl
+data: $(READY)  ## data/triplets.jsonl, made again from the built-in catalogue
+	$(BIN)/tool-use-dpo data --n 802 --seed 0 --out data/triplets.jsonl --force
 
 validate-data: $(READY)  ## the gate and the leak audit over DATA
 	$(BIN)/tool-use-dpo check --data $(DATA)
@@ -85,4 +85,4 @@ benchmark: $(READY)  ## every script in benchmarks/
 
 clean:  ## remove what builds leave behind; keeps .venv, runs/ and demo/
 	rm -rf _docs build dist *.egg-info .pytest_cache .hypothesis
-	find nbs tool_use_dpo tools benchmarks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
+	find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -print | xargs rm -rf

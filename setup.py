@@ -33,7 +33,7 @@ setup(
     ],
     python_requires=f">={cfg['min_python']}",
     packages=find_packages(include=[cfg["lib_name"]]),
-    package_data={cfg["lib_name"]: ["py.typed", "catalogue/*.yaml", "nano_base/*"]},
+    package_data={cfg["lib_name"]: ["py.typed", "*.html", "catalogue/*.yaml", "nano_base/*"]},
     install_requires=cfg["requirements"].split(),
     extras_require={"gpu": cfg["gpu_requirements"].split(), "dev": cfg["dev_requirements"].split()},
     entry_points={"console_scripts": cfg["console_scripts"].split()},

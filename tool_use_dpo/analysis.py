@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['wilson', 'mcnemar', 'bootstrap', 'paired', 'compare', 'table', 'figures', 'report']
 
-# %% ../nbs/12_analysis.ipynb #82310114
+# %% ../nbs/12_analysis.ipynb #4cbed950
 import hashlib, json, re
 from base64 import b64encode
 from html import escape
@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from .schema import KINDS
 from .tools import as_tool, signature
 
-# %% ../nbs/12_analysis.ipynb #b106d3a8
+# %% ../nbs/12_analysis.ipynb #ae325618
 def wilson(
     k: int,               # how many passed
     n: int,               # of how many
@@ -33,7 +33,7 @@ def wilson(
     middle, half = k + z*z/2, z*sqrt(k*(n - k)/n + z*z/4)
     return (middle - half)/(n + z*z) if k else 0.0, (middle + half)/(n + z*z) if k < n else 1.0  # exact at the ends
 
-# %% ../nbs/12_analysis.ipynb #91bc44bc
+# %% ../nbs/12_analysis.ipynb #2fc0a360
 def mcnemar(
     a_only: int,  # requests that only the first model gets right
     b_only: int,  # requests that only the second gets right
@@ -43,7 +43,7 @@ def mcnemar(
     n = a_only + b_only
     return min(1.0, 2*sum(comb(n, i) for i in range(min(a_only, b_only) + 1)) / 2**n)
 
-# %% ../nbs/12_analysis.ipynb #d7e487ff
+# %% ../nbs/12_analysis.ipynb #dfc75610
 def bootstrap(
     values: list,           # one number per request
     clusters: list = None,  # what is drawn together, one label per value (its tool); None: every value by itself
@@ -61,7 +61,7 @@ def bootstrap(
     means = np.concatenate([sums[d].sum(1) / sizes[d].sum(1) for d in draws])
     return tuple(np.quantile(means, [.025, .975]).tolist())
 
-# %% ../nbs/12_analysis.ipynb #8d8dbf8d
+# %% ../nbs/12_analysis.ipynb #2f313af3
 def _measure(pairs, key):
     "One verdict, compared over pairs of rows that both have it."
     pairs = [(a, b) for a, b in pairs if a.get(key) is not None and b.get(key) is not None]
@@ -73,7 +73,7 @@ def _measure(pairs, key):
     return {"n": len(gains), "b": lost, "c": won, "p": mcnemar(lost, won), "difference": (won - lost)/len(gains),
             "ci95": list(bootstrap(gains, tools if grouped else None)), "tools": len(set(tools)) if grouped else None}
 
-# %% ../nbs/12_analysis.ipynb #550aefc9
+# %% ../nbs/12_analysis.ipynb #95ad8814
 def _match(rows_a, rows_b):
     "Pairs of rows with the same id, in the order of the first list."
     for rows in (rows_a, rows_b):
@@ -93,7 +93,7 @@ def paired(
     return {"n": len(pairs), "unmatched": len(rows_a) + len(rows_b) - 2*len(pairs),
             "ok": _measure(pairs, "ok"), "exact": _measure(pairs, "exact")}
 
-# %% ../nbs/12_analysis.ipynb #cc0f7f07
+# %% ../nbs/12_analysis.ipynb #f6819c37
 def _kind(row):
     "`passed`, or the kind of the first violation."
     return "passed" if row["ok"] else row["violations"][0]["kind"] if row["violations"] else "failed"
@@ -111,7 +111,7 @@ def _transitions(rows_a, rows_b):
         after[_kind(b)] = after.get(_kind(b), 0) + 1
     return {k: {j: found[k][j] for j in _ordered(found[k])} for k in _ordered(found)}
 
-# %% ../nbs/12_analysis.ipynb #ea6d1099
+# %% ../nbs/12_analysis.ipynb #93dedc21
 def _percent(x): return "–" if x is None else f"{100*x:.1f} %"
 def _points(x): return f"{100*x:+.1f}".replace("-", "−")
 def _range(ci, write=_percent): return f"{write(ci[0]).removesuffix(' %')} to {write(ci[1]).removesuffix(' %')}"
@@ -119,41 +119,44 @@ def _share(x, ci): return _percent(x) + (f" [{_range(ci)}]" if ci else "")
 def _p(p): return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
 
 def _headline(models, pairs, share, key, says):
-    "One sentence on the last model, and on what it added to the one before."
+    "On the last model: its share, and what it added to the one before."
     name, model = list(models.items())[-1]
     if model[share] is None: return []
     line = (f"{name}: {_percent(model[share])} of {model['n']:,} calls {says} "
-            f"(95 % interval {_range(model[share + '_ci95'])})")
+            f"(95 % interval {_range(model[share + '_ci95'])}).")
     change = pairs[-1][key] if pairs else None
-    if not change: return [line + "."]
+    if not change: return [line]
     p, (low, high) = _p(change["p"]), change["ci95"]
-    noise = "" if change["p"] < .05 and not low <= 0 <= high else ". Noise alone could do that"
-    return [f"{line}; {_points(change['difference'])} points against {pairs[-1]['a']} "
-            f"({_range((low, high), _points)}; McNemar p {p if p[0] == '<' else '= ' + p}){noise}."]
+    noise = "" if change["p"] < .05 and not low <= 0 <= high else " Noise alone could do that."
+    return [line, f"Against {pairs[-1]['a']}, that is {_points(change['difference'])} points "
+                  f"({_range((low, high), _points)}; McNemar p {p if p[0] == '<' else '= ' + p}).{noise}"]
 
-# %% ../nbs/12_analysis.ipynb #3115aac2
+# %% ../nbs/12_analysis.ipynb #9192c8d6
 _KEYS = ("model", "data", "n", "sspr", "sspr_ci95", "lenient_sspr", "failures", "exact", "exact_ci95", "per_kind",
          "seconds", "tokens_per_second")
+
+def _models(results):
+    "The figures of each result, without its rows."
+    if not results: raise ValueError("nothing to compare: give at least one result")
+    for name, result in results.items():
+        missing = [k for k in ("n", "sspr", "sspr_ci95", "failures", "rows") if k not in result]
+        if missing: raise ValueError(f"result {name!r} has no {missing[0]!r}: is it from `tool-use-dpo eval`?")
+    return {name: {k: result.get(k) for k in _KEYS} for name, result in results.items()}
 
 def compare(
     results: dict,  # name -> result, in the order of the stages
 ) -> dict:          # `headline` (lines), `models` (figures), `pairs` (`a`, `b`, all of `paired`, `transitions`)
     "All models, and every two of them in pairs; raises `ValueError`."
-    if not results: raise ValueError("nothing to compare: give at least one result")
-    for name, result in results.items():
-        missing = [k for k in ("n", "sspr", "sspr_ci95", "failures", "rows") if k not in result]
-        if missing: raise ValueError(f"result {name!r} has no {missing[0]!r}: is it from `tool-use-dpo eval`?")
-    pairs = []
+    models, pairs = _models(results), []
     for a, b in combinations(results, 2):
         rows = results[a]["rows"], results[b]["rows"]
         try: pairs.append({"a": a, "b": b, **paired(*rows), "transitions": _transitions(*rows)})
         except ValueError as e: raise ValueError(f"{a} and {b}: {e}") from None
-    models = {name: {k: result.get(k) for k in _KEYS} for name, result in results.items()}
     headline = [*_headline(models, pairs, "sspr", "ok", "pass the schema"),
                 *_headline(models, pairs, "exact", "exact", "are exactly right")]
     return {"headline": headline, "models": models, "pairs": pairs}
 
-# %% ../nbs/12_analysis.ipynb #afd6b277
+# %% ../nbs/12_analysis.ipynb #d0104eca
 def _text(cell): return cell if isinstance(cell, str) else cell[0]
 
 def _markdown(header, rows):
@@ -172,16 +175,14 @@ def table(
     results: dict,  # name -> result, in the order of the stages
 ) -> str:           # Markdown
     "One line per model: how many requests, SSPR and exact calls with 95 % intervals."
-    return _markdown(*_models_table(compare(results)["models"]))
+    return _markdown(*_models_table(_models(results)))
 
-# %% ../nbs/12_analysis.ipynb #cd022387
-def _tests_table(pairs):
+# %% ../nbs/12_analysis.ipynb #1ed4fab5
+def _tests_table(pairs, key):
     "Every two models: what was lost and won, and by how much."
-    says = {"ok": "passes the schema", "exact": "exactly right"}
-    return ["from → to", "verdict", "pairs", "tools", "lost", "won", "difference in points [95 %]", "McNemar p"], [
-        [f"{p['a']} → {p['b']}", says[key], f"{m['n']:,}", f"{m['tools'] or '–'}", str(m["b"]), str(m["c"]),
-         f"{_points(m['difference'])} [{_range(m['ci95'], _points)}]", _p(m["p"])]
-        for p in pairs for key in says if (m := p[key])]
+    return ["from → to", "pairs", "tools", "lost", "won", "difference in points [95 %]", "McNemar\u00a0p"], [
+        [f"{p['a']} → {p['b']}", f"{m['n']:,}", f"{m['tools'] or '–'}", str(m["b"]), str(m["c"]),
+         f"{_points(m['difference'])} [{_range(m['ci95'], _points)}]", _p(m["p"])] for p in pairs if (m := p[key])]
 
 def _failures_table(models, key):
     "Counts by kind, one column per model."
@@ -202,14 +203,16 @@ def _transition_table(pair, i, j):
         return (str(count), [[i, a], [j, b]], mark) if count else ("0", None, "zero")
     return [f"{pair['a']} ↓ · {pair['b']} →", *columns], [[a, *(cell(a, b) for b in columns)] for a in moved]
 
-# %% ../nbs/12_analysis.ipynb #d0590cfd
+# %% ../nbs/12_analysis.ipynb #3096e232
 def _sections(comparison):
     "Yield `(title, what it says, header, rows)`."
     models, pairs = comparison["models"], comparison["pairs"]
     names, write = list(models), lambda x, form: "–" if x is None else format(x, form)
     yield "All models", "Shares of requests, with 95 % Wilson intervals.", *_models_table(models)
-    if pairs: yield ("Model against model", "The same requests, answered by both. Lost: only the first is right. "
-                     "Won: only the second is.", *_tests_table(pairs))
+    for key, what in (("ok", "passes the schema"), ("exact", "exactly right")):
+        if any(p[key] for p in pairs):
+            yield (f"Model against model: {what}", "The same requests, answered by both. Lost: only the first is "
+                   "right. Won: only the second is.", *_tests_table(pairs, key))
     yield "Failures", "Each failed answer once, by its first violation.", *_failures_table(models, "failures")
     if any(m["per_kind"] for m in models.values()):
         yield "All violations", "An answer may have several.", *_failures_table(models, "per_kind")
@@ -218,11 +221,12 @@ def _sections(comparison):
         if j - i == 1 or (i, j) == (0, len(names) - 1):
             yield (f"What became of each answer: {p['a']} → {p['b']}",
                    "One row per kind before, one column per kind after.", *_transition_table(p, i, j))
-    yield "Runs", "What was run.", ["name", "model", "data", "seconds", "tokens per second"], [
-        [n, str(m["model"]), str(m["data"]), write(m["seconds"], ",.0f"), write(m["tokens_per_second"], ",.0f")]
-        for n, m in models.items()]
+    left = lambda text: (str(text), None, "text")
+    yield "Runs", "What was run.", ["name", "seconds", "tokens per second", left("model"), left("data")], [
+        [n, write(m["seconds"], ",.0f"), write(m["tokens_per_second"], ",.0f"),
+         left(m["model"]), left(m["data"])] for n, m in models.items()]
 
-# %% ../nbs/12_analysis.ipynb #cf144da9
+# %% ../nbs/12_analysis.ipynb #1a70b52f
 _INK = "#7b7b7b"
 _COLORS = dict(zip(KINDS, ("#8d939b", "#e0732c", "#3d8bd4", "#a86bc4", "#c9991a", "#2f9e6b")))
 _STYLE = {"font.size": 10.5, "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": _INK, "xtick.color": _INK,
@@ -242,7 +246,7 @@ def _axes(names):
     ax.xaxis.set_major_formatter(lambda x, _: f"{100*x:g} %")
     return fig, ax
 
-# %% ../nbs/12_analysis.ipynb #299a313b
+# %% ../nbs/12_analysis.ipynb #2894e578
 def _comparison_figure(models):
     "SSPR and exact calls, with their intervals."
     fig, ax = _axes(list(models))
@@ -261,11 +265,11 @@ def _comparison_figure(models):
     fig.legend(loc="outside upper left", ncols=2, frameon=False, handlelength=1, columnspacing=1.4)
     return fig
 
-# %% ../nbs/12_analysis.ipynb #f93b5c8a
+# %% ../nbs/12_analysis.ipynb #1519a7a4
 def _failures_figure(models):
     "Failed requests in their kinds, as shares of all."
     fig, ax = _axes(list(models))
-    kinds = _ordered({k for m in models.values() for k in m["failures"]})
+    kinds = _ordered({k for m in models.values() for k, count in m["failures"].items() if count})
     top = max([sum(m["failures"].values()) / max(m["n"], 1) for m in models.values()] + [.01])
     left = np.zeros(len(models))
     for kind in kinds:
@@ -278,17 +282,18 @@ def _failures_figure(models):
     for i, m in enumerate(models.values()):
         ax.text(left[i] + .015*top, i, f"{sum(m['failures'].values()):,} of {m['n']:,}", va="center", fontsize=9.5)
     ax.set_xlim(0, 1.25*top)
+    ax.locator_params(axis="x", nbins=5)
     if kinds: fig.legend(loc="outside upper left", ncols=3, frameon=False, handlelength=1, columnspacing=1.2,
                          fontsize=9)
     return fig
 
-# %% ../nbs/12_analysis.ipynb #e449fa45
+# %% ../nbs/12_analysis.ipynb #06d0e562
 def figures(
     results: dict,    # name -> result, in the order of the stages
     out: str | Path,  # folder for the files, made if it is missing
 ) -> list:            # paths of comparison.svg, comparison.png, failures.svg, failures.png
     "Draw SSPR and exact calls with intervals, and the kinds of failure."
-    models, out, paths = compare(results)["models"], Path(out), []
+    models, out, paths = _models(results), Path(out), []
     out.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(_STYLE):
         for name, draw in (("comparison", _comparison_figure), ("failures", _failures_figure)):
@@ -298,12 +303,12 @@ def figures(
                 fig.savefig(paths[-1], dpi=200, metadata={"Date": None} if kind == "svg" else None)
     return paths
 
-# %% ../nbs/12_analysis.ipynb #1c68bb2c
+# %% ../nbs/12_analysis.ipynb #eeabe45f
 def _embed(value):
     "JSON that may stand inside a script element: ASCII only, without `<`, `>` and `&`."
     return re.sub("[<>&]", lambda m: f"\\u{ord(m[0]):04x}", json.dumps(value))
 
-# %% ../nbs/12_analysis.ipynb #02718d29
+# %% ../nbs/12_analysis.ipynb #b2287c16
 _MOST = 2000  # cases on the page
 def _cut(text, most=4000): return text[:most] + f"… ({len(text) - most:,} more characters)" * (len(text) > most)
 
@@ -315,8 +320,9 @@ def _answer(row):
 def _case(row):
     "What the page shows of one request."
     gold = row.get("gold") or ""
+    if isinstance(gold, list) and len(gold) == 1: gold = gold[0]
     return {"id": row["id"], "request": _cut(row.get("request") or ""), "tool": row.get("tool") or "",
-            "tools": [_cut(signature(as_tool(t))) for t in row.get("tools") or []],
+            "tools": [_cut(t if isinstance(t, str) else signature(as_tool(t))) for t in row.get("tools") or []],
             "gold": _cut(gold if isinstance(gold, str) else json.dumps(gold, ensure_ascii=False))}
 
 def _cases(results):
@@ -332,7 +338,7 @@ def _cases(results):
     return [_case(next(filter(None, answers))) | {"answers": [a and _answer(a) for a in answers]}
             for answers in kept], said
 
-# %% ../nbs/12_analysis.ipynb #8667e233
+# %% ../nbs/12_analysis.ipynb #e0a26206
 def _inline(path, label):
     "An SVG file as part of a page, with its own ids, in the colours of the page."
     svg = path.read_text(encoding="utf-8")
@@ -343,18 +349,18 @@ def _inline(path, label):
 
 def _html(title, says, header, rows):
     "A section with a table."
-    def cell(c):
-        if isinstance(c, str): return f"<td>{escape(c)}</td>"
-        text, when, mark = c
-        button = f'<button type="button" data-when="{escape(json.dumps(when))}">{escape(text)}</button>'
-        return f'<td class="{mark}">{button if when else escape(text)}</td>'
-    head = "".join(f'<th scope="col">{escape(h)}</th>' for h in header)
+    def cell(c, tag="td"):
+        text, when, mark = (c, None, "") if isinstance(c, str) else c
+        inner = escape(text) if tag == "td" else escape(text).replace("_", "_<wbr>")  # long kinds in two lines
+        if when: inner = f'<button type="button" data-when="{escape(json.dumps(when))}">{inner}</button>'
+        return f'<{tag} class="{mark}">{inner}</{tag}>'
+    head = f"<th>{escape(header[0])}</th>" + "".join(cell(h, "th") for h in header[1:])
     body = "\n".join(f'<tr><th scope="row">{escape(r[0])}</th>{"".join(map(cell, r[1:]))}</tr>' for r in rows)
-    return (f'<h2>{escape(title)}</h2>\n<p class="hint">{escape(says)}</p>\n<div class="scroll" tabindex="0" '
+    return (f'<section><h2>{escape(title)}</h2>\n<p class="hint">{escape(says)}</p>\n<div class="scroll" tabindex="0" '
             f'role="region" aria-label="{escape(title)}"><table><thead><tr>{head}</tr></thead>\n'
-            f'<tbody>{body}</tbody></table></div>\n')
+            f'<tbody>{body}</tbody></table></div></section>\n')
 
-# %% ../nbs/12_analysis.ipynb #c250ea78
+# %% ../nbs/12_analysis.ipynb #4bd297fe
 _READING = (
     "Passes the schema (SSPR, strict schema pass rate): the whole answer is one JSON value that obeys the schema of "
     "the tools offered. Lenient: the first JSON value found in the answer does. Exactly right: the call equals the "
@@ -370,7 +376,7 @@ _CAPTIONS = {
     "comparison": "Calls that pass the schema, and calls that are exactly right, in percent. Whiskers: 95 % intervals.",
     "failures": "Failed requests, by the first violation of each answer, as a share of all requests."}
 
-# %% ../nbs/12_analysis.ipynb #f22044ca
+# %% ../nbs/12_analysis.ipynb #24359f96
 def _page(title, notes, comparison, results, drawings):
     "The text of the HTML report."
     template = files(__package__ or "tool_use_dpo").joinpath("report_template.html").read_text(encoding="utf-8")
@@ -390,7 +396,7 @@ def _page(title, notes, comparison, results, drawings):
         "data": _embed({"models": list(results), "kinds": kinds, "colors": _COLORS, "cases": cases})}
     return re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], template)
 
-# %% ../nbs/12_analysis.ipynb #92887bd3
+# %% ../nbs/12_analysis.ipynb #d6baff26
 def report(
     results: dict,                # name -> result, in the order of the stages
     out: str | Path,              # folder, made if it is missing

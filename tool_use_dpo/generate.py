@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['load_catalogue', 'SampleError', 'sample_arguments', 'word_request', 'random_tool', 'Report', 'generate']
 
-# %% ../nbs/04_generate.ipynb #f6a3741c
+# %% ../nbs/04_generate.ipynb #f2cbfd0c
 import json, random, re, string, sys
 from collections import Counter
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
 
-# %% ../nbs/04_generate.ipynb #b6b45e4a
+# %% ../nbs/04_generate.ipynb #3a3ad5a5
 import rstr, yaml
 
-# %% ../nbs/04_generate.ipynb #79e765cc
+# %% ../nbs/04_generate.ipynb #c589968d
 from .tools import ToolError, _deref, as_tool, call_schema, make_call, signature
 from .schema import KINDS, compiled
 from .negatives import admits, negative, semantic_negative, shortfall
 from .triplets import gate, leak_audit, make_triplet, split_by_tool
 
-# %% ../nbs/04_generate.ipynb #33b00a71
+# %% ../nbs/04_generate.ipynb #d67e3f04
 _HERE = Path(__file__).parent if "__file__" in globals() else Path("../tool_use_dpo")
 
 @lru_cache
@@ -39,7 +39,7 @@ def load_catalogue(
             out += [{"values": {}, "say": {}, "clauses": {}, **t, **{k: d[k] for k in ("domain", "split", "pools")}} for t in d["tools"]]
     return out
 
-# %% ../nbs/04_generate.ipynb #cf107dbe
+# %% ../nbs/04_generate.ipynb #bd70c069
 _WORDS = _yaml(_HERE / "catalogue" / "_words.yaml")
 _HINTS = [(re.compile(p, re.I), pool) for p, pool in _WORDS["hints"]]
 _POOLS = {k: [str(x) for x in v] for k, v in _WORDS["pools"].items()}
@@ -60,7 +60,7 @@ def _identifier(rng):
     digits = "".join(rng.choice(string.digits) for _ in range(rng.randint(2, 5)))
     return rng.choice([f"{letters}{digits}", f"{letters}-{digits}", digits, f"{letters.lower()}_{digits}"])
 
-# %% ../nbs/04_generate.ipynb #276b99a7
+# %% ../nbs/04_generate.ipynb #29c78013
 def _full_name(rng): return f"{rng.choice(_POOLS['first_name'])} {rng.choice(_POOLS['last_name'])}"
 
 _MADE = {
@@ -80,7 +80,7 @@ def _word(name, rng):
     if pool: return rng.choice(_POOLS[pool])
     return " ".join(rng.choice(_POOLS["word"]) for _ in range(rng.choice((1, 1, 2, 2, 3))))
 
-# %% ../nbs/04_generate.ipynb #fbc735b1
+# %% ../nbs/04_generate.ipynb #cc9fab9a
 def _from_pattern(pattern, rng):
     "A string that matches a regular expression; `*` and `+` repeat at most six times."
     explicit = [int(n) for braces in re.findall(r"\{([\d,]+)\}", pattern) for n in braces.split(",") if n]
@@ -101,7 +101,7 @@ def _string(s, name, rng):
     while len(v) < s.get("minLength", 0): v += rng.choice(string.ascii_lowercase)
     return v[:s["maxLength"]].strip() or "x" if "maxLength" in s else v
 
-# %% ../nbs/04_generate.ipynb #d3641d5f
+# %% ../nbs/04_generate.ipynb #7a4677b2
 _SCALES = [(re.compile(p), a, b) for p, a, b in [("year", 1950, 2030), ("month", 1, 12), ("hour", 0, 23), ("minute", 1, 90), ("port", 1024, 9999),
     ("lat", -80, 80), ("lon", -180, 180), ("rate|ratio|threshold|discount|probab|percent", 0, 1), ("price|amount|budget|salary|principal|cost", 5, 5000),
     ("(^|_)id$|number", 100, 99999), ("page|level|floor|rooms|seats|guests|nights|retries|adults|children", 1, 9)]]
@@ -121,9 +121,10 @@ def _number(s, name, rng):
     if step: return round(step * rng.randint(int(a / step) + 1, max(int(a / step) + 1, int(b / step) - 1)), 10)
     v = rng.uniform(a, b)
     digits = 2 if b - a <= 2 else rng.choice((0, 0, 1, 1, 2))
-    return (round(v, digits) if digits else round(v)) if b - a > 0.1 else (a + b) / 2
+    v = round(v, digits) if b - a > 0.1 else (a + b) / 2
+    return int(v) if v == int(v) else v
 
-# %% ../nbs/04_generate.ipynb #206bba04
+# %% ../nbs/04_generate.ipynb #727b4af9
 def _merge(schemas):
     "One schema that holds what several say; enough for sampling."
     out = {}
@@ -143,7 +144,7 @@ class _Draw:
     values: dict
     pools: dict
 
-# %% ../nbs/04_generate.ipynb #d9d36b30
+# %% ../nbs/04_generate.ipynb #ca0aae0a
 def _value(c, s, path, depth=0):
     "A value for schema `s` at `path`."
     if not isinstance(s, dict): return _word(path, c.rng)
@@ -161,7 +162,7 @@ def _value(c, s, path, depth=0):
         return _value(c, _merge([rest, *(_deref(c.root, x, "sample") for x in s["allOf"])]), path, depth)
     return _typed(c, s, path, depth)
 
-# %% ../nbs/04_generate.ipynb #aca7df31
+# %% ../nbs/04_generate.ipynb #e7707007
 def _typed(c, s, path, depth):
     "A value of the type that `s` names."
     t = s.get("type", "object" if "properties" in s else "array" if "items" in s else "string")
@@ -186,7 +187,7 @@ def _array(c, s, path, depth):
         if v is not None: out.append(v)
     return out
 
-# %% ../nbs/04_generate.ipynb #f1b8739c
+# %% ../nbs/04_generate.ipynb #3183eaea
 def _object(c, s, path, depth):
     "An object with its required properties and some of the optional ones."
     props, req = s.get("properties", {}), s.get("required", [])
@@ -199,7 +200,7 @@ def _object(c, s, path, depth):
         out[_word("word", c.rng)] = _value(c, extra if isinstance(extra, dict) else {"type": "string"}, "value", depth + 1)
     return out
 
-# %% ../nbs/04_generate.ipynb #bb03fb01
+# %% ../nbs/04_generate.ipynb #7ef7b689
 class SampleError(ValueError):
     "No valid arguments were found for a tool: the message says which tool and what stood in the way."
 
@@ -228,7 +229,7 @@ def sample_arguments(
         why = next(validator.iter_errors(make_call(tool["name"], args))).message[:120]
     raise SampleError(f"tool {tool['name']!r}: no valid arguments found: {why}")
 
-# %% ../nbs/04_generate.ipynb #d3257f60
+# %% ../nbs/04_generate.ipynb #58674b58
 def _list(items):
     "`a, b and c`."
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
@@ -245,7 +246,7 @@ def _said(v, rng, quote=""):
         if d: return rng.choice([f"{d.day} {d:%B} {d.year}", f"{d:%B} {d.day}, {d.year}"])
     return f"{quote}{v}{quote}"
 
-# %% ../nbs/04_generate.ipynb #9bc81b4f
+# %% ../nbs/04_generate.ipynb #1805fc88
 _SLOT = re.compile(r"\{([\w.\-]+)\}")
 
 def _fill(template, args, say, rng):
@@ -264,7 +265,7 @@ def _clause(entry, name, args, rng):
     if isinstance(options, dict): options = options[args[name]]
     return _fill(rng.choice(options), args, entry["say"], rng)
 
-# %% ../nbs/04_generate.ipynb #c79a394b
+# %% ../nbs/04_generate.ipynb #97112a90
 def _from_phrasing(entry, args, rng):
     "A request worded with one of the entry's phrasings and the clauses of the optional parameters that are given."
     text = _fill(rng.choice(entry["phrasings"]), args, entry["say"], rng)
@@ -276,7 +277,7 @@ def _from_phrasing(entry, args, rng):
     for c in inside: body += c if c.startswith(",") else f" {c}"
     return " ".join([body + (end if inside or after or text[-1:] in ".?!" else ""), *after])
 
-# %% ../nbs/04_generate.ipynb #5593ecbb
+# %% ../nbs/04_generate.ipynb #202d7299
 _INTENTS = ["{}", "Please {}", "Can you {}?", "Could you please {}?", "I need to {}", "I'd like to {}", "Help me {}", "I want to {}", "{} for me", "Hi, {}"]
 _STYLES = [(" with ", "{k} {v}", ", ", "."), (": ", "{k} {v}", ", ", ""), (". ", "{K}: {v}", "; ", ""), (". ", "The {k} is {v}", ". ", "."),
            (". ", "{K} should be {v}", ". ", "."), (" using ", "{v} as {k}", ", ", "."), (", ", "{k}={v}", ", ", ""), (". Use ", "{k} {v}", " and ", "."),
@@ -294,7 +295,7 @@ def _intent(tool, rng):
     elif verb.endswith("s") and not verb.endswith("ss") and len(verb) > 3: verb = verb[:-1]
     return " ".join([verb if words[0][1:].islower() else words[0], *words[1:]])
 
-# %% ../nbs/04_generate.ipynb #c0290bbe
+# %% ../nbs/04_generate.ipynb #24952e5a
 def _part(name, value, style, rng, quote):
     "One parameter in the words of a style; a flag may be said without its value."
     k = _split_name(name)
@@ -316,7 +317,7 @@ def _from_names(tool, args, rng):
     text += open_ + sep.join(_part(k, v, style, rng, quote) for k, v in items) + end
     return text[0].upper() + text[1:]
 
-# %% ../nbs/04_generate.ipynb #9cb06d8b
+# %% ../nbs/04_generate.ipynb #acaee8cf
 def word_request(
     tool: dict,            # a Tool, or a catalogue entry with phrasings
     args: dict,            # the arguments that the request must contain
@@ -326,7 +327,7 @@ def word_request(
     if tool.get("phrasings"): return _from_phrasing(tool, args, rng)
     return _from_names(tool, args, rng)
 
-# %% ../nbs/04_generate.ipynb #f1578170
+# %% ../nbs/04_generate.ipynb #6a5384ce
 def _random_name(rng, words):
     "A tool or parameter name from words, in one of the usual styles."
     style = rng.random()
@@ -344,7 +345,7 @@ def _random_parameter(rng, kind):
 
 _MIX = {"string": 48, "integer": 18, "number": 8, "boolean": 8, "enum": 12, "array": 6}
 
-# %% ../nbs/04_generate.ipynb #68a5c059
+# %% ../nbs/04_generate.ipynb #3718a2be
 def random_tool(
     rng: random.Random,   # source of randomness
     low: int = 1,         # fewest parameters
@@ -367,7 +368,7 @@ def random_tool(
     return {"name": _random_name(rng, [verb, *noun]), "description": text,
             "parameters": {"type": "object", "properties": props, "required": list(dict.fromkeys(required))}}
 
-# %% ../nbs/04_generate.ipynb #0fc5afe7
+# %% ../nbs/04_generate.ipynb #7822913f
 class Report(dict):
     "What `generate` made and could not make: `kinds`, `tools`, `repeats`, `unsampled`, `lacks`, `without_negative`, `shortfall`."
 
@@ -377,10 +378,9 @@ def _splits(tools, seed):
     held = {t["domain"] for t in tools if t["split"] == "test"}
     return split_by_tool(tools, seed, val=0.1, test=0.0, test_domains=tuple(held))
 
-def _plan(tools, splits, rng):
-    "Yield tools with their splits, every tool once a round, for ever."
-    pairs = list(zip(tools, splits))
-    while True: yield from rng.sample(pairs, len(pairs))
+def _rounds(todo, rng):
+    "Yield tools with their splits, every one once a round, for ever."
+    while todo: yield from rng.sample(todo, len(todo))
 
 def _sample(tool, others, rng, max_tools):
     "Request, tools shown, and call of one sample."
@@ -390,45 +390,16 @@ def _sample(tool, others, rng, max_tools):
     rng.shuffle(shown)
     return word_request(tool, args, rng), [{k: t[k] for k in ("name", "description", "parameters")} for t in shown], make_call(tool["name"], args)
 
-# %% ../nbs/04_generate.ipynb #d41103c5
-def generate(
-    n: int,                 # triplets to yield
-    tools: list = None,     # Tools or catalogue entries; None: the whole catalogue
-    seed: int = 0,          # same seed and tools, same triplets
-    split: str = None,      # only this split: "train", "val" or "test"; None: all
-    kind: str = None,       # only negatives of this kind; "semantic" for valid but wrong ones; None: balanced
-    max_tools: int = 1,     # most tools shown in one prompt; others are drawn from the same split
-    report: dict = None,    # filled with what was made and what could not be made
-):                          # yields triplets
-    "Certified triplets from tools, offline; raises `ToolError` when the tools allow none."
-    tools = load_catalogue() if tools is None else tools
-    report = Report() if report is None else report
-    plan, counts, seen = _splits(tools, seed), Counter(), {}
+# %% ../nbs/04_generate.ipynb #8fd82e47
+def _setup(tools, seed, split, report):
+    "Tools to go through with their splits, and by split: all its tools, and all their parameters."
+    plan = _splits(tools, seed)
     pool = {s: [t for t, x in zip(tools, plan) if x == s] for s in set(plan)}
-    spare = {s: _spare_parameters(ts) for s, ts in pool.items()}   # an invented name must not come from another split
+    # what an invented parameter may be called: never a name from another split
+    spare = {s: {k: v for t in ts for k, v in t["parameters"].get("properties", {}).items()} for s, ts in pool.items()}
     todo = [(t, s) for t, s in zip(tools, plan) if split in (None, s)]
-    report.update(tools=len(todo), repeats=0, unsampled={}, lacks={}, without_negative=Counter())
-    made, idle = 0, 0
-    for i, (tool, where) in enumerate(_plan(*zip(*todo), random.Random(f"{seed} plan")) if todo else ()):
-        if made == n or idle > 20 * len(todo): break
-        rng, idle = random.Random(f"{seed} {i}"), idle + 1
-        if i < len(todo): _note_lacks(tool, report["lacks"], rng)
-        try: request, shown, call = _sample(tool, pool[where], rng, max_tools)
-        except SampleError as e:
-            report["unsampled"][tool["name"]] = str(e)
-            continue
-        if seen.setdefault(" ".join(request.lower().split()), i) != i: report["repeats"] += 1
-        elif bad := _negative(call, shown, rng, kind, counts, spare[where]):
-            made, idle = made + 1, 0
-            yield make_triplet(request, shown, call, bad, where)
-        else: report["without_negative"][tool["name"]] += 1
-    report.update(made=made, kinds=_by_kind(counts), shortfall=shortfall(counts) if kind is None else {})
-    if n and not made: raise ToolError(f"no triplet could be made from {len(todo)} tools: {report['unsampled'] or dict(report['without_negative'])}")
-
-# %% ../nbs/04_generate.ipynb #97a6e6da
-def _spare_parameters(tools):
-    "Parameters by name, from all tools: what an invented parameter is likely to be called."
-    return {k: v for t in tools for k, v in t["parameters"].get("properties", {}).items()}
+    report.update(tools=len(todo), made=0, repeats=0, unsampled={}, lacks={}, without_negative=Counter())
+    return todo, pool, spare
 
 def _note_lacks(tool, lacks, rng):
     "Put a tool under every kind of negative that its schema does not admit."
@@ -439,6 +410,7 @@ def _note_lacks(tool, lacks, rng):
     for k in KINDS:
         if k != "json_error" and k not in have: lacks.setdefault(k, []).append(tool["name"])
 
+# %% ../nbs/04_generate.ipynb #941c504c
 def _by_kind(counts):
     "Negatives made, by kind."
     out = Counter()
@@ -452,3 +424,41 @@ def _negative(call, shown, rng, kind, counts, spare):
     bad = semantic_negative(call, schema, rng)
     if bad: counts["semantic", bad["violation"]["mutator"]] += 1
     return bad
+
+# %% ../nbs/04_generate.ipynb #ac4386ec
+def _triplet(tool, where, others, rng, kind, max_tools, counts, spare, seen, report):
+    "One triplet, or None with the reason in the report."
+    try: request, shown, call = _sample(tool, others, rng, max_tools)
+    except SampleError as e:
+        report["unsampled"][tool["name"]] = str(e)
+        return None
+    key = " ".join(request.lower().split())
+    if key in seen: report["repeats"] += 1
+    elif bad := _negative(call, shown, rng, kind, counts, spare):
+        seen.add(key)
+        return make_triplet(request, shown, call, bad, where)
+    else: report["without_negative"][tool["name"]] += 1
+
+# %% ../nbs/04_generate.ipynb #c0b53a23
+def generate(
+    n: int,                 # triplets to yield
+    tools: list = None,     # Tools or catalogue entries; None: the whole catalogue
+    seed: int = 0,          # same seed and tools, same triplets
+    split: str = None,      # only this split: "train", "val" or "test"; None: all
+    kind: str = None,       # only negatives of this kind; "semantic" for valid but wrong ones; None: balanced
+    max_tools: int = 1,     # most tools shown in one prompt; others are drawn from the same split
+    report: dict = None,    # filled with what was made and what could not be made
+):                          # yields triplets
+    "Certified triplets from tools, offline; raises `ToolError` when the tools allow none."
+    report, counts, seen, idle = Report() if report is None else report, Counter(), set(), 0
+    todo, pool, spare = _setup(load_catalogue() if tools is None else tools, seed, split, report)
+    for i, (tool, where) in enumerate(_rounds(todo, random.Random(f"{seed} plan"))):
+        if report["made"] == n or idle > 20 * len(todo): break
+        rng, idle = random.Random(f"{seed} {i}"), idle + 1
+        if i < len(todo): _note_lacks(tool, report["lacks"], rng)
+        row = _triplet(tool, where, pool[where], rng, kind, max_tools, counts, spare[where], seen, report)
+        if row:
+            report["made"], idle = report["made"] + 1, 0
+            yield row
+    report.update(kinds=_by_kind(counts), shortfall=shortfall(counts) if kind is None else {})
+    if n and not report["made"]: raise ToolError(f"no triplet could be made from {len(todo)} tools: {report['unsampled'] or dict(report['without_negative'])}")

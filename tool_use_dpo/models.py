@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['PROJECTIONS', 'SFTSettings', 'DPOSettings', 'load_config', 'quiet', 'repair_tokenizer', 'load_tokenizer', 'lora',
-           'load_model', 'load_policy', 'merge']
+           'load_model', 'load_policy', 'save_model', 'merge']
 
-# %% ../nbs/07_models.ipynb #64262360
-import difflib, json, os, sys
+# %% ../nbs/07_models.ipynb #fb218572
+import difflib, os, sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
@@ -15,13 +15,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
-# %% ../nbs/07_models.ipynb #1b799716
+# %% ../nbs/07_models.ipynb #fc957454
 import datasets, torch, yaml
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, set_seed
 from transformers.utils import logging
 
-# %% ../nbs/07_models.ipynb #19a001b5
+# %% ../nbs/07_models.ipynb #90cdc5dd
 @dataclass
 class SFTSettings:
     "Settings of supervised fine-tuning; the defaults are those of configs/sft.yaml."
@@ -48,7 +48,7 @@ class SFTSettings:
     save_steps: int = 100                # optimizer steps between two checkpoints
     trainer: dict = field(default_factory=dict)  # anything else that TRL's configuration takes
 
-# %% ../nbs/07_models.ipynb #f6e6f72f
+# %% ../nbs/07_models.ipynb #8909a1e1
 @dataclass
 class DPOSettings(SFTSettings):
     "Settings of preference training; the defaults are those of configs/dpo.yaml."
@@ -66,7 +66,7 @@ class DPOSettings(SFTSettings):
     nll_weight: float = 0.0            # weight of the chosen answer's own loss, added to keep exact calls exact
     precompute_ref_log_probs: bool = True               # score the reference once, before training
 
-# %% ../nbs/07_models.ipynb #c0dc14de
+# %% ../nbs/07_models.ipynb #c04b5655
 _POSITIVE = {"max_seq_length", "batch_size", "grad_accum_steps", "learning_rate", "epochs", "max_prompt_length", "beta",
              "logging_steps", "save_steps"}
 
@@ -81,10 +81,11 @@ def _fit(key, value, wanted, where):
     if not isinstance(value, wanted) or isinstance(value, bool) and wanted is not bool:
         raise ValueError(f"{where}: {key} must be {wanted.__name__}, not {value!r}")
     if value < 0 if wanted in (int, float) and key not in _POSITIVE else key in _POSITIVE and value <= 0:
-        raise ValueError(f"{where}: {key} must {'be above 0' if key in _POSITIVE else 'not be negative'}, not {value!r}")
+        bound = "be above 0" if key in _POSITIVE else "not be negative"
+        raise ValueError(f"{where}: {key} must {bound}, not {value!r}")
     return value
 
-# %% ../nbs/07_models.ipynb #5f361389
+# %% ../nbs/07_models.ipynb #5f652c01
 def _read_yaml(path):
     try: values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
     except OSError as e: raise FileNotFoundError(f"{path}: cannot read this config ({e.strerror})") from None
@@ -100,7 +101,12 @@ def _put(values, item):
     value = yaml.safe_load(text)
     values[outer] = {**values.get(outer, {}), inner: value} if dot else value
 
-# %% ../nbs/07_models.ipynb #7fed1f3f
+def _unknown(key, types):
+    "What to say about a key that the settings do not have."
+    if key in get_type_hints(DPOSettings): return f"{key!r} is a setting of preference training, not of SFT"
+    return f"unknown setting {key!r}; did you mean {difflib.get_close_matches(key, types, 1, 0)[0]!r}?"
+
+# %% ../nbs/07_models.ipynb #42614494
 def load_config(
     path: str,                 # YAML file with one `key: value` per line
     overrides: list = (),      # texts `key=value`, stronger than the file; `trainer.key=value` for a key of TRL's
@@ -111,30 +117,29 @@ def load_config(
     for item in overrides: _put(values, item)
     types = get_type_hints(kind)
     for key, value in values.items():
-        if key not in types:
-            near = difflib.get_close_matches(str(key), types, 1, 0)[0]
-            raise ValueError(f"{path}: unknown setting {key!r}; did you mean {near!r}?")
+        if key not in types: raise ValueError(f"{path}: {_unknown(str(key), types)}")
         values[key] = _fit(key, value, types[key], path)
     return kind(**values)
 
-# %% ../nbs/07_models.ipynb #63bdc580
+# %% ../nbs/07_models.ipynb #46f852e0
 @contextmanager
 def quiet():
     "No progress bars inside, unless a person watches a terminal."
     if sys.stderr.isatty():
         yield
         return
-    before, shown = os.environ.get("TQDM_DISABLE"), logging.is_progress_bar_enabled()
+    before = os.environ.get("TQDM_DISABLE"), logging.is_progress_bar_enabled(), datasets.are_progress_bars_disabled()
     os.environ["TQDM_DISABLE"] = "1"
-    datasets.disable_progress_bars()
     logging.disable_progress_bar()
+    datasets.disable_progress_bars()
     try: yield
     finally:
-        if shown: logging.enable_progress_bar()
-        if before is None: del os.environ["TQDM_DISABLE"]
-        else: os.environ["TQDM_DISABLE"] = before
+        if before[0] is None: del os.environ["TQDM_DISABLE"]
+        else: os.environ["TQDM_DISABLE"] = before[0]
+        if before[1]: logging.enable_progress_bar()
+        if not before[2]: datasets.enable_progress_bars()
 
-# %% ../nbs/07_models.ipynb #f10f6542
+# %% ../nbs/07_models.ipynb #2fcb3b04
 _PADS = ("<|endoftext|>", "<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<unk>")
 
 def repair_tokenizer(
@@ -151,7 +156,7 @@ def repair_tokenizer(
     tokenizer.padding_side = "right"
     return tokenizer
 
-# %% ../nbs/07_models.ipynb #c51b1be9
+# %% ../nbs/07_models.ipynb #bf6b01dc
 def _folder(name):
     "Where a model lies: the bundled base for `nano`, otherwise what it is called."
     return str(files("tool_use_dpo")/"nano_base") if name == "nano" else str(name)
@@ -168,7 +173,7 @@ def load_tokenizer(
     try: return repair_tokenizer(AutoTokenizer.from_pretrained(_folder(name)))
     except OSError as e: raise _missing(name, e) from None
 
-# %% ../nbs/07_models.ipynb #450ee156
+# %% ../nbs/07_models.ipynb #f4516edf
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 def lora(
@@ -178,7 +183,7 @@ def lora(
     return LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout,
                       use_rslora=config.use_rslora, target_modules=PROJECTIONS, bias="none", task_type="CAUSAL_LM")
 
-# %% ../nbs/07_models.ipynb #799580fd
+# %% ../nbs/07_models.ipynb #63bbf75a
 def _weights(path, load_in_4bit, dtype):
     "A plain model, in the precision that the machine is good at."
     gpu = torch.cuda.is_available()
@@ -190,6 +195,11 @@ def _weights(path, load_in_4bit, dtype):
             bnb_4bit_compute_dtype=options["dtype"])
     with quiet(): return AutoModelForCausalLM.from_pretrained(path, **options)
 
+def _base_of(name):
+    "The name of the base when the folder holds an adapter, otherwise None."
+    path = _folder(name)
+    if Path(path, "adapter_config.json").exists(): return PeftConfig.from_pretrained(path).base_model_name_or_path
+
 def _agree(model, tokenizer):
     "Let a model's own settings name the tokenizer's special tokens."
     for config in (model.config, model.generation_config):
@@ -197,7 +207,7 @@ def _agree(model, tokenizer):
         config.bos_token_id = tokenizer.bos_token_id
     return model
 
-# %% ../nbs/07_models.ipynb #a336fb92
+# %% ../nbs/07_models.ipynb #2fe57999
 def load_model(
     name: str,                          # "nano", a Hugging Face id, or a folder with a model or an adapter
     load_in_4bit: bool = False,         # store the weights as NF4; needs bitsandbytes
@@ -205,18 +215,18 @@ def load_model(
     dtype: torch.dtype | None = None,   # of the weights; None: bfloat16 on a GPU, float32 on a CPU
 ):                                      # a transformers model, or a PeftModel; OSError, ImportError in one line
     "A model, with its adapter if it has one."
-    path = _folder(name)
+    path, base = _folder(name), _base_of(name)
     if load_in_4bit and not find_spec("bitsandbytes"):
-        raise ImportError("load_in_4bit needs bitsandbytes: pip install 'tool-use-dpo[gpu]', or set load_in_4bit: false")
-    if not Path(path, "adapter_config.json").exists():
+        raise ImportError("load_in_4bit needs bitsandbytes (pip install 'tool-use-dpo[gpu]'); or set load_in_4bit: false")
+    if base is None:
         try: return _agree(_weights(path, load_in_4bit, dtype), load_tokenizer(path))
         except OSError as e: raise _missing(name, e) from None
-    base = load_model(PeftConfig.from_pretrained(path).base_model_name_or_path, load_in_4bit, dtype=dtype)
+    base = load_model(base, load_in_4bit, dtype=dtype)
     model = PeftModel.from_pretrained(base, path, is_trainable=trainable)
     model.peft_config["default"].base_model_name_or_path = base.name_or_path
     return model
 
-# %% ../nbs/07_models.ipynb #24731eed
+# %% ../nbs/07_models.ipynb #86df2273
 def _unsloth(config):
     "The policy, by Unsloth."
     from unsloth import FastLanguageModel
@@ -230,31 +240,44 @@ def _unsloth(config):
         use_rslora=config.use_rslora, target_modules=PROJECTIONS, bias="none", random_state=config.seed,
         use_gradient_checkpointing=checkpointing)
 
-# %% ../nbs/07_models.ipynb #91354f3a
+# %% ../nbs/07_models.ipynb #05e7f74d
 def load_policy(
     config: SFTSettings,  # model_name, load_in_4bit, the lora_… settings, seed
 ):                        # a PeftModel, or a transformers model for full weights; ValueError where settings contradict
     "The model that a stage trains."
     set_seed(config.seed)
-    full = config.lora_r == 0
-    adapter = Path(_folder(config.model_name), "adapter_config.json").exists()
-    if full and adapter:
+    full, base = config.lora_r == 0, _base_of(config.model_name)
+    if full and base:
         raise ValueError(f"lora_r: 0 trains all weights, but {config.model_name} holds an adapter; merge it first")
     if full and config.load_in_4bit:
         raise ValueError("lora_r: 0 trains all weights, which 4-bit weights cannot be; set load_in_4bit: false")
-    if not full and config.model_name != "nano" and torch.cuda.is_available() and find_spec("unsloth"):
+    if not full and "nano" not in (base, config.model_name) and torch.cuda.is_available() and find_spec("unsloth"):
         return _unsloth(config)
     model = load_model(config.model_name, config.load_in_4bit, True, torch.float32 if full else None)
-    return model if full or adapter else get_peft_model(model, lora(config))
+    return model if full or base else get_peft_model(model, lora(config))
 
-# %% ../nbs/07_models.ipynb #6f75cba2
+# %% ../nbs/07_models.ipynb #8f5158e6
+def save_model(
+    model,        # a transformers model or a PeftModel
+    tokenizer,    # saved beside it
+    out: str,     # the folder
+) -> Path:        # the folder
+    "Save what `load_model` and `load_tokenizer` load again."
+    only = {}
+    if isinstance(model, PeftModel):
+        config = model.peft_config["default"]
+        only = {"selected_adapters": ["default"], "save_embedding_layers": False}
+        if config.base_model_name_or_path == _folder("nano"): config.base_model_name_or_path = "nano"
+    with quiet(): model.save_pretrained(out, **only)
+    tokenizer.save_pretrained(out)
+    return Path(out)
+
+# %% ../nbs/07_models.ipynb #37eb1c84
 def merge(
     adapter: str,  # folder with an adapter
     out: str,      # folder for the whole model and its tokenizer
 ) -> Path:         # `out`; ValueError when the folder has no adapter
     "Add an adapter to the weights of its base, and save the model that results."
     model = load_model(adapter)
-    if not isinstance(model, PeftModel): raise ValueError(f"{adapter}: no adapter here to merge (no adapter_config.json)")
-    with quiet(): model.merge_and_unload().save_pretrained(out)
-    load_tokenizer(adapter).save_pretrained(out)
-    return Path(out)
+    if not isinstance(model, PeftModel): raise ValueError(f"{adapter}: no adapter to merge (no adapter_config.json)")
+    return save_model(model.merge_and_unload(), load_tokenizer(adapter), out)

@@ -6,27 +6,29 @@
 __all__ = ['ByLength', 'newest_checkpoint', 'Local', 'trainer_args', 'open_run', 'Log', 'run', 'CallTrainer', 'sft_trainer',
            'sft']
 
-# %% ../nbs/09_sft.ipynb #bde8c2f3
+# %% ../nbs/09_sft.ipynb #0bc3b561
 import dataclasses, hashlib, json, os, random, sys, zipfile
 from pathlib import Path
 
-# %% ../nbs/09_sft.ipynb #a525f781
+# %% ../nbs/09_sft.ipynb #3219b9ac
 import torch, trl
 from safetensors import SafetensorError, safe_open
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-# %% ../nbs/09_sft.ipynb #0e85d1d2
+# %% ../nbs/09_sft.ipynb #5ac4a923
 from trl.trainer import utils as trl_utils
 from .chat import sft_rows
-from .models import SFTSettings, load_policy, load_tokenizer, quiet
+from .models import SFTSettings, load_policy, load_tokenizer, quiet, save_model
 from .triplets import read_jsonl
 
-# %% ../nbs/09_sft.ipynb #1d6c70f4
+# %% ../nbs/09_sft.ipynb #e0d1c280
 class ByLength(Sampler):
     "Row numbers in random order, those of one batch about equally long."
-    def __init__(self, lengths, batch_size, seed): self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+    def __init__(self, lengths, batch_size, seed):
+        self.lengths, self.batch_size, self.seed, self.epoch = lengths, batch_size, seed, 0
+
     def set_epoch(self, epoch): self.epoch = epoch
     def __len__(self): return len(self.lengths)
 
@@ -40,7 +42,7 @@ class ByLength(Sampler):
         rng.shuffle(batches)
         return iter(sum(batches, []) + rest)
 
-# %% ../nbs/09_sft.ipynb #6608030f
+# %% ../nbs/09_sft.ipynb #1bdfd1c8
 def _intact(file):
     "Whether a file of a checkpoint can be read to its end."
     try:
@@ -51,6 +53,8 @@ def _intact(file):
     except (ValueError, OSError, SafetensorError): return False
     return True
 
+_NEEDED = {"trainer_state.json", "optimizer.pt", "scheduler.pt"}
+
 def newest_checkpoint(
     folder: str,  # output folder of a run
 ) -> str:         # path of its newest complete checkpoint; None when there is none
@@ -58,11 +62,10 @@ def newest_checkpoint(
     found = sorted(Path(folder).glob("checkpoint-*[0-9]"), key=lambda p: int(p.name.split("-")[-1]), reverse=True)
     for path in found:
         parts = [f for f in path.rglob("*") if f.is_file()]
-        if {"trainer_state.json", "optimizer.pt", "scheduler.pt"} <= {f.name for f in parts} and all(map(_intact, parts)):
-            return str(path)
+        if _NEEDED <= {f.name for f in parts} and all(map(_intact, parts)): return str(path)
         print(f"{path.name} is incomplete and is passed over", file=sys.stderr)
 
-# %% ../nbs/09_sft.ipynb #fb00ecb2
+# %% ../nbs/09_sft.ipynb #33b73b2c
 class _TorchHead:
     "What TRL's Triton head returns for N hidden states, in plain torch."
     @staticmethod
@@ -80,7 +83,7 @@ class _TorchHead:
 
 if trl.__version__.startswith("1.15.") and not torch.cuda.is_available(): trl_utils._ChunkedLogProbFunction = _TorchHead
 
-# %% ../nbs/09_sft.ipynb #ca630cce
+# %% ../nbs/09_sft.ipynb #2e50d8b7
 class Local:
     "To mix into a trainer of TRL."
     def _send_telemetry(self): pass
@@ -95,7 +98,7 @@ class Local:
         if adapters: self.model.load_adapter(checkpoint, "default", is_trainable=True)
         else: super()._load_from_checkpoint(checkpoint, model)
 
-# %% ../nbs/09_sft.ipynb #9c8ae155
+# %% ../nbs/09_sft.ipynb #17841ab5
 def trainer_args(
     config: SFTSettings,  # settings of a run
     kind: type,           # SFTConfig or DPOConfig
@@ -114,16 +117,20 @@ def trainer_args(
         logging_steps=config.logging_steps, save_steps=config.save_steps, save_total_limit=2, max_length=None,
         report_to="none", disable_tqdm=not sys.stderr.isatty(), dataloader_pin_memory=gpu), **more, **config.trainer})
 
-# %% ../nbs/09_sft.ipynb #5c385620
+# %% ../nbs/09_sft.ipynb #c727a474
 _FREE = {"output_dir", "logging_steps", "save_steps"}   # these may change between two starts of a run
 
 def open_run(
     config: SFTSettings,  # settings of the run
-    rows: list,           # triplets it trains on
-):                        # nothing; ValueError when the folder holds another run
+    rows: list = None,    # triplets; None: those of the split "train" in the file `config.data`
+) -> list:                # the triplets; ValueError when there are none, or when the folder holds another run
     "Begin a run in its folder, or make sure that it is the same run."
+    if rows is None: rows = [r for r in read_jsonl(config.data) if r["split"] == "train"]
+    if not rows: raise ValueError(f"{config.data}: no triplets of the split 'train'")
+    if os.environ.get("RANK", "0") != "0": return rows   # of several processes, the first writes
     text = json.dumps([r["id"] for r in rows])
-    run = {"settings": dataclasses.asdict(config), "rows": len(rows), "data": hashlib.sha256(text.encode()).hexdigest()[:16]}
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    run = {"settings": dataclasses.asdict(config), "rows": len(rows), "data": digest}
     folder = Path(config.output_dir)
     file = folder/"run.json"
     if file.exists():
@@ -136,8 +143,9 @@ def open_run(
     part = folder/"run.json.part"
     part.write_text(json.dumps(run, indent=1), encoding="utf-8")
     part.replace(file)
+    return rows
 
-# %% ../nbs/09_sft.ipynb #cb10cad0
+# %% ../nbs/09_sft.ipynb #8525b251
 class Log(TrainerCallback):
     "Keep metrics.jsonl in step with the history of the trainer."
     def on_log(self, args, state, control, **kwargs):
@@ -147,7 +155,7 @@ class Log(TrainerCallback):
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")
         part.replace(part.with_suffix(""))
 
-# %% ../nbs/09_sft.ipynb #432fdd70
+# %% ../nbs/09_sft.ipynb #95fc6223
 def run(
     trainer,              # a trainer of TRL, mixed with `Local`
     config: SFTSettings,  # settings of the run
@@ -157,16 +165,10 @@ def run(
     trainer.add_callback(Log())
     trainer.train(resume_from_checkpoint=newest_checkpoint(config.output_dir))
     if trainer.is_world_process_zero():
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        kept = {}
-        if hasattr(model, "peft_config"):
-            kept = {"selected_adapters": ["default"], "save_embedding_layers": False}
-            if config.model_name == "nano": model.peft_config["default"].base_model_name_or_path = "nano"
-        model.save_pretrained(config.output_dir, **kept)
-        trainer.processing_class.save_pretrained(config.output_dir)
+        save_model(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class, config.output_dir)
     return Path(config.output_dir)
 
-# %% ../nbs/09_sft.ipynb #079c7f26
+# %% ../nbs/09_sft.ipynb #4aa3b584
 class CallTrainer(Local, SFTTrainer): pass
 
 def sft_trainer(
@@ -180,7 +182,8 @@ def sft_trainer(
     if dropped: print(f"{dropped} of {len(rows)} rows are longer than {config.max_seq_length} tokens and are dropped")
     data = data.add_column("length", [len(p) + len(c) for p, c in zip(data["prompt"], data["completion"])])
     args = trainer_args(config, SFTConfig, completion_only_loss=True)
-    return CallTrainer(load_policy(config), args, train_dataset=data, processing_class=tokenizer, callbacks=list(callbacks))
+    return CallTrainer(load_policy(config), args, train_dataset=data, processing_class=tokenizer,
+                       callbacks=list(callbacks))
 
 def sft(
     config: SFTSettings,    # settings of the run
@@ -188,6 +191,5 @@ def sft(
     callbacks: list = (),   # of transformers, to watch or stop the run
 ) -> Path:                  # the output folder
     "Fine-tune a model on the chosen answers. The same call again resumes, or finds the work done."
-    rows = [r for r in read_jsonl(config.data) if r["split"] == "train"] if rows is None else rows
-    open_run(config, rows)
+    rows = open_run(config, rows)
     with quiet(): return run(sft_trainer(config, rows, callbacks), config)

@@ -5,24 +5,20 @@
 # %% auto #0
 __all__ = ['read_cases', 'case_messages', 'generate_answers', 'judge', 'summarize', 'evaluate', 'save_result']
 
-# %% ../nbs/11_sspr.ipynb #b3e0aaa5
+# %% ../nbs/11_sspr.ipynb #21e3af30
 import json, os, re, sys, time
 from collections import Counter
 from dataclasses import asdict
 from math import inf, sqrt
 from pathlib import Path
-
-# %% ../nbs/11_sspr.ipynb #3492b932
 import torch
 from tqdm.auto import tqdm
-
-# %% ../nbs/11_sspr.ipynb #76b8ec24
 from .chat import messages, render
 from .schema import KINDS, extract_json, violations
 from .tools import as_tool, call_schema, make_call, signature, split_call
 from .triplets import _lines
 
-# %% ../nbs/11_sspr.ipynb #d878cac1
+# %% ../nbs/11_sspr.ipynb #cc63db43
 def _need(row, key, kind):
     "The value of a field, if it is there and of the right type."
     if key not in row: raise ValueError(f"field {key!r} is missing")
@@ -34,7 +30,6 @@ def _within(key, f, *args):
     try: return f(*args)
     except ValueError as e: raise ValueError(f"field {key!r}: {e}") from None
 
-# %% ../nbs/11_sspr.ipynb #4e7bc69f
 def _gold_call(call, names):
     "A right call, checked."
     if not isinstance(call, dict): raise ValueError(f"expected dict, got {type(call).__name__}")
@@ -45,11 +40,20 @@ def _gold_call(call, names):
             raise ValueError(f"{key!r} needs a list of acceptable values, got {accepted!r}")
     return {"name": name, "arguments": arguments, "omittable": list(call.get("omittable") or ())}
 
-# %% ../nbs/11_sspr.ipynb #76401e63
+# %% ../nbs/11_sspr.ipynb #c59623a9
+def _turn(message):
+    "A message of a conversation as role and text; earlier calls become JSON."
+    if not isinstance(message, dict): raise ValueError(f"expected dict, got {type(message).__name__}")
+    calls = [c.get("function", c) for c in message.get("tool_calls") or ()]
+    texts = [json.dumps(make_call(c["name"], c["arguments"]), ensure_ascii=False) for c in calls]
+    return {"role": _need(message, "role", str), "content": "\n".join(filter(None, [message.get("content"), *texts]))}
+
+# %% ../nbs/11_sspr.ipynb #d4077019
 def _case(row):
     "The case that a line holds."
-    case = {"id": _need(row, "id", str), "request": row.get("request") if "messages" in row else _need(row, "request", str)}
-    if "messages" in row: case["messages"] = [_within("messages", _turn, m) for m in _need(row, "messages", list)]
+    case = {"id": _need(row, "id", str), "request": row.get("request", "")}
+    if "messages" not in row: _need(row, "request", str)
+    else: case["messages"] = [_within("messages", _turn, m) for m in _need(row, "messages", list)]
     if row.get("context"): case["context"] = _need(row, "context", str)
     case["tools"] = [_within("tools", as_tool, t) for t in _need(row, "tools", list)]
     if not case["tools"]: raise ValueError("field 'tools': at least one is needed")
@@ -63,24 +67,23 @@ def _case(row):
     return {**case, "gold": [_within("chosen", _gold_call, gold, names)], "schema": _need(row, "schema", dict),
             "form": "tool" if "tool" in call else "name"}
 
-# %% ../nbs/11_sspr.ipynb #115511e9
-def _turn(message):
-    "A message of a conversation as role and text; earlier calls become JSON."
-    if not isinstance(message, dict): raise ValueError(f"expected dict, got {type(message).__name__}")
-    calls = [c.get("function", c) for c in message.get("tool_calls") or ()]
-    texts = [json.dumps(make_call(c["name"], c["arguments"]), ensure_ascii=False) for c in calls]
-    return {"role": _need(message, "role", str), "content": "\n".join(filter(None, [message.get("content"), *texts]))}
+# %% ../nbs/11_sspr.ipynb #a0bf8f54
+def _schema(case, form):
+    "What a call has to obey."
+    return case.get("schema") or call_schema(case["tools"], strict=True, formats=False, form=form)
 
-# %% ../nbs/11_sspr.ipynb #0756c4c5
 def _unfit(case, seen):
     "Why a case is not scored, or None."
     if len(case["gold"]) != 1: return f"with {'several calls' if case['gold'] else 'no call'} in gold"
-    if "schema" not in case: return None
+    gold, form = case["gold"][0], case.get("form", "tool")
+    call = make_call(gold["name"], {k: accepted[0] for k, accepted in gold["arguments"].items()}, form)
+    try: violations(call, _schema(case, form))
+    except ValueError: return "with a broken schema"
     asked = json.dumps([case["request"], case["tools"]])
-    if asked in seen: return "with a request already there"
+    if "schema" in case and asked in seen: return "with a request already there"
     seen.add(asked)
 
-# %% ../nbs/11_sspr.ipynb #b0af7fee
+# %% ../nbs/11_sspr.ipynb #132937eb
 def read_cases(
     path: str,            # JSONL of case lines or triplets
     n: int = None,        # the first so many cases; None: all
@@ -96,7 +99,7 @@ def read_cases(
             continue
         try: case = _case(row)
         except ValueError as e: raise ValueError(f"{path}:{number}: {e}") from None
-        if case["id"] in cases: raise ValueError(f"{path}:{number}: field 'id': {case['id']!r} stands in an earlier line")
+        if case["id"] in cases: raise ValueError(f"{path}:{number}: field 'id': {case['id']!r} stands above already")
         if why := _unfit(case, seen): left_out[why] += 1
         else: cases[case["id"]] = case
     reasons = ", ".join(f"{k} {why}" for why, k in left_out.items())
@@ -104,7 +107,7 @@ def read_cases(
     if left_out: print(f"{Path(path).name}: {len(cases)} cases; left out: {reasons}", file=sys.stderr)
     return list(cases.values())[:n]
 
-# %% ../nbs/11_sspr.ipynb #e1117a75
+# %% ../nbs/11_sspr.ipynb #fcf3f598
 def case_messages(
     case: dict,                # from `read_cases`
     form: str = "tool",        # how a call is wrapped, see `tools.make_call`; a triplet's own form goes before it
@@ -115,7 +118,7 @@ def case_messages(
     if "context" in case: system["content"] = f"{case['context']}\n\n{system['content']}"
     return [system, *case.get("messages", [user])]
 
-# %% ../nbs/11_sspr.ipynb #8f749c55
+# %% ../nbs/11_sspr.ipynb #5fdbfd35
 def _greedy(model, ids, ends, pad, limit):
     "Continue prompts (lists of ids), each up to its end token or `limit` tokens."
     width = max(map(len, ids))
@@ -138,7 +141,7 @@ def _greedy(model, ids, ends, pad, limit):
         mask = torch.cat([mask, mask.new_ones(len(alive), 1)], -1)
     return answers
 
-# %% ../nbs/11_sspr.ipynb #58d4b6c0
+# %% ../nbs/11_sspr.ipynb #ba14e846
 def _ends(model, tokenizer):
     "The ids of the tokens that end an answer."
     ends = model.generation_config.eos_token_id
@@ -149,19 +152,19 @@ def _generate(model, tokenizer, prompts, max_new_tokens, batch_size, max_prompt_
     ids = tokenizer(prompts, add_special_tokens=False)["input_ids"] if prompts else []
     longest = max_prompt_length or getattr(model.config, "max_position_embeddings", inf) - max_new_tokens
     order = sorted((i for i, x in enumerate(ids) if 0 < len(x) <= longest), key=lambda i: -len(ids[i]))
-    answers, ends, pad, training = [None] * len(ids), _ends(model, tokenizer), tokenizer.pad_token_id or 0, model.training
+    answers, ends, training = [None] * len(ids), _ends(model, tokenizer), model.training
     model.eval()
     try:
-        with torch.inference_mode(), tqdm(total=len(order), desc="answers", disable=None) as bar:
+        with torch.no_grad(), tqdm(total=len(order), desc="answers", disable=None) as bar:
             for at in range(0, len(order), batch_size):
                 batch = order[at:at + batch_size]
-                for i, answer in zip(batch, _greedy(model, [ids[i] for i in batch], ends, pad, max_new_tokens)):
-                    answers[i] = answer
+                found = _greedy(model, [ids[i] for i in batch], ends, tokenizer.pad_token_id or 0, max_new_tokens)
+                for i, answer in zip(batch, found): answers[i] = answer
                 bar.update(len(batch))
     finally: model.train(training)
     return answers
 
-# %% ../nbs/11_sspr.ipynb #d3288839
+# %% ../nbs/11_sspr.ipynb #8516f14f
 def _text(tokenizer, ids, ends):
     "An answer as text, without its end token."
     ids = ids[:-1] if ids and ids[-1] in ends else ids
@@ -173,13 +176,13 @@ def generate_answers(
     prompts: list,                  # texts that end where the answer begins, from `chat.render`
     max_new_tokens: int = 256,      # longer answers are cut there
     batch_size: int = 32,           # prompts answered side by side; more needs more memory
-    max_prompt_length: int = None,  # tokens; a longer prompt is answered with ""; None: as many as the model has room for
+    max_prompt_length: int = None,  # tokens; a longer prompt is answered with ""; None: all that the model has room for
 ) -> list:                          # one text per prompt, in the same order
     "The answers of a model, greedily, whatever the batch size."
-    answers, ends = _generate(model, tokenizer, prompts, max_new_tokens, batch_size, max_prompt_length), _ends(model, tokenizer)
-    return ["" if ids is None else _text(tokenizer, ids, ends) for ids in answers]
+    answers = _generate(model, tokenizer, prompts, max_new_tokens, batch_size, max_prompt_length)
+    return ["" if ids is None else _text(tokenizer, ids, _ends(model, tokenizer)) for ids in answers]
 
-# %% ../nbs/11_sspr.ipynb #fe722bc7
+# %% ../nbs/11_sspr.ipynb #0a508a6b
 def _called(output):
     "Tool name and arguments of the first JSON object in a text, if it is a call in either form; otherwise None."
     text = extract_json(output)
@@ -187,7 +190,7 @@ def _called(output):
     try: return split_call(json.loads(text))
     except ValueError: return None
 
-# %% ../nbs/11_sspr.ipynb #189196cb
+# %% ../nbs/11_sspr.ipynb #376b524f
 def _same(value, accepted):
     "Whether a value says the same as an acceptable one."
     if isinstance(value, str) and isinstance(accepted, str): return _plain(value) == _plain(accepted)
@@ -199,7 +202,6 @@ def _same(value, accepted):
 
 def _plain(text): return re.sub(r"[ ,./\-_*^]", "", text).lower()
 
-# %% ../nbs/11_sspr.ipynb #82760cbb
 def _right(name, arguments, gold):
     "Whether a call is one of those that are right."
     wanted = gold["arguments"]
@@ -207,30 +209,31 @@ def _right(name, arguments, gold):
             and all(any(_same(arguments[k], v) for v in accepted) if k in arguments else k in gold["omittable"]
                     for k, accepted in wanted.items()))
 
-# %% ../nbs/11_sspr.ipynb #1d93d86e
+# %% ../nbs/11_sspr.ipynb #4b6f149c
 def judge(
     output: str,         # what the model wrote
     case: dict,          # from `read_cases`
     form: str = "tool",  # the form of call that was asked for, "tool" or "name"; a triplet's own form goes before it
-) -> dict:               # a row: see the table below; ValueError if the schema of the case is broken
+) -> dict:               # the row; ValueError if the schema of the case is broken
     "What one answer is worth."
     form, gold = case.get("form", form), case["gold"][0]
     try:
-        schema = case.get("schema") or call_schema(case["tools"], strict=True, formats=False, form=form)
+        schema = _schema(case, form)
         found, call = violations(output, schema), _called(output)
         lenient = not found or call is not None and not violations(make_call(*call, form), schema)
     except ValueError as e: raise ValueError(f"case {case['id']!r}: {e}") from None
-    return {"id": case["id"], "output": output, "ok": not found, "lenient_ok": lenient, "violations": [asdict(v) for v in found],
-            "exact": not found and call is not None and _right(*call, gold), "tool": gold["name"],
+    return {"id": case["id"], "output": output, "ok": not found, "lenient_ok": lenient,
+            "violations": [asdict(v) for v in found], "tool": gold["name"],
+            "exact": not found and call is not None and _right(*call, gold),
             "called": call[0] if call and isinstance(call[0], str) else None}
 
-# %% ../nbs/11_sspr.ipynb #04f76d4b
+# %% ../nbs/11_sspr.ipynb #cfe68b30
 def _interval(k, n, z=1.959963984540054):
     "Wilson's 95 % score interval for k of n."
     middle, half = k + z * z / 2, z * sqrt(k * (n - k) / n + z * z / 4)
     return [max(0.0, (middle - half) / (n + z * z)), min(1.0, (middle + half) / (n + z * z))]
 
-# %% ../nbs/11_sspr.ipynb #3e03a6d3
+# %% ../nbs/11_sspr.ipynb #a74aab3b
 def summarize(
     rows: list,             # from `judge`; at least one
     name: str,              # of the model
@@ -244,19 +247,19 @@ def summarize(
     ok, lenient, exact = (sum(row[key] for row in rows) for key in ("ok", "lenient_ok", "exact"))
     first = Counter(row["violations"][0]["kind"] for row in rows if row["violations"])
     every = Counter(v["kind"] for row in rows for v in row["violations"])
-    return {"model": name, "data": data, "n": n, "sspr": ok / n, "sspr_ci95": _interval(ok, n), "lenient_sspr": lenient / n,
-            "lenient_ci95": _interval(lenient, n), "failures": {k: first[k] for k in KINDS}, "exact": exact / n,
-            "exact_ci95": _interval(exact, n), "per_kind": {k: every[k] for k in KINDS}, "seconds": seconds,
+    return {"model": name, "data": data, "n": n, "sspr": ok / n, "sspr_ci95": _interval(ok, n),
+            "lenient_sspr": lenient / n, "lenient_ci95": _interval(lenient, n),
+            "failures": {k: first[k] for k in KINDS}, "exact": exact / n, "exact_ci95": _interval(exact, n),
+            "per_kind": {k: every[k] for k in KINDS}, "seconds": seconds,
             "tokens_per_second": tokens / seconds if tokens and seconds else None, "rows": rows}
 
-# %% ../nbs/11_sspr.ipynb #072f7409
+# %% ../nbs/11_sspr.ipynb #b96b932f
 def _row(output, case, form):
     "The verdict on an answer (None where the prompt was too long), with what a reader needs to follow it."
     row = judge(output or "", case, form)
-    if output is None: row["violations"][0]["message"] = "not answered: the prompt is too long for the model"
+    if output is None: row["violations"][0]["message"] = "not answered: the prompt is too long"
     return {**row, "request": case["request"], "tools": [signature(t, True) for t in case["tools"]], "gold": case["gold"]}
 
-# %% ../nbs/11_sspr.ipynb #2f872d4e
 def evaluate(
     model: object,                  # a causal language model of transformers, with an adapter or without
     tokenizer: object,              # its tokenizer, with a chat template
@@ -267,17 +270,18 @@ def evaluate(
     style: str = "signature",       # how tools are shown: "signature" or "json"
     max_new_tokens: int = 256,      # longer answers are cut there
     batch_size: int = 32,           # prompts answered side by side
-    max_prompt_length: int = None,  # tokens; longer prompts count as failures; None: as many as the model has room for
+    max_prompt_length: int = None,  # tokens; longer prompts count as failures; None: all that the model has room for
 ) -> dict:                          # the result, see `summarize`; ValueError without cases
     "Let a model answer cases, and count what the answers are worth."
-    prompts, start = [render(tokenizer, case_messages(case, form, style)) for case in cases], time.perf_counter()
-    ids, ends = _generate(model, tokenizer, prompts, max_new_tokens, batch_size, max_prompt_length), _ends(model, tokenizer)
+    prompts = [render(tokenizer, case_messages(case, form, style)) for case in cases]
+    start, ends = time.perf_counter(), _ends(model, tokenizer)
+    ids = _generate(model, tokenizer, prompts, max_new_tokens, batch_size, max_prompt_length)
     seconds, tokens = time.perf_counter() - start, sum(map(len, filter(None, ids)))
     if None in ids: print(f"{ids.count(None)} prompts are too long and count as failures", file=sys.stderr)
     rows = [_row(None if x is None else _text(tokenizer, x, ends), case, form) for x, case in zip(ids, cases)]
     return summarize(rows, name, data, seconds, tokens)
 
-# %% ../nbs/11_sspr.ipynb #a3d8d087
+# %% ../nbs/11_sspr.ipynb #7670082a
 def save_result(
     result: dict,  # from `evaluate` or `summarize`
     path: str,     # the file; its folder is made if it is not there

@@ -45,6 +45,6 @@ if __name__ == "__main__":
     lone, changed = orphans(), uncommitted()
     for name in lone: print(f"tool_use_dpo/{name}: no notebook exports this module; delete it or write its notebook")
     if changed:
-        print("Not as committed, after export, clean and render (read `git diff`, then commit these):", *changed, sep="\n")
+        print("Not as committed, after export, clean and render (read `git diff`, commit these):", *changed, sep="\n")
     if lone or changed: sys.exit("make sync: out of step")
     print("In step: notebooks, modules and README are what is committed.")

@@ -12,7 +12,8 @@ QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"
          "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
 
 # A path of somebody's machine, a warning, a progress bar. JSON pointers and URLs are none of these.
-HOMES = r"(?<![\w.:/-])/(?:home|root|tmp|Users|opt|mnt|usr|var/folders|work(?:space)?)/[\w.~-]+|[A-Z]:\\\\?Users|site-packages"
+HOMES = (r"(?<![\w.:/-])/(?:home|root|tmp|Users|opt|mnt|usr|var/folders|work(?:space)?)/[\w.~-]+"
+         r"|[A-Z]:\\\\?Users|site-packages")
 WARNING = r"\b\w*Warning:|\bWARNING\b *[:|\]]"
 PROGRESS = r"\d(?:it/s|s/it)\b|\d%\|"
 

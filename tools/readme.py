@@ -26,7 +26,7 @@ def block(
     markdown = output.get("data", {}).get("text/markdown")
     if markdown: return from_root("".join(markdown).strip())
     if any(k.startswith("image/") for k in output.get("data", {})):
-        raise SystemExit("nbs/index.ipynb: an output is a picture; save it under nbs/images and link it in the text")
+        raise SystemExit("nbs/index.ipynb: an output is a picture; save it in nbs/images and link it in the text")
     return f"```text\n{output_text(output).rstrip()}\n```"
 
 
@@ -34,12 +34,13 @@ def render() -> str:
     "README.md, from the index notebook as nbdev sees it: hidden cells and lines left out, no ANSI codes."
     from nbdev.process import NBProcessor
     from nbdev.processors import hide_, hide_line, rm_export, strip_ansi
-    nb = NBProcessor(ROOT / "nbs" / "index.ipynb", procs=[strip_ansi, hide_line, rm_export, hide_], process=True).nb
+    nb = NBProcessor(ROOT / "nbs/index.ipynb", procs=[strip_ansi, hide_line, rm_export, hide_], process=True).nb
     parts = [HEAD]
     for cell in nb.cells:
         source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip()
         if cell.cell_type == "markdown": parts.append(from_root(source))
-        if cell.cell_type == "code" and cell.directives_.get("echo:") != ["false"]: parts.append(f"```python\n{source}\n```")
+        if cell.cell_type == "code" and cell.directives_.get("echo:") != ["false"]:
+            parts.append(f"```python\n{source}\n```")
         parts += [block(o) for o in cell.get("outputs", [])]
     return "\n\n".join(filter(None, parts)) + "\n"
 

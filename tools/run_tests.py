@@ -36,7 +36,8 @@ def run(
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         passed, text = done.returncode == 0, done.stdout
     except subprocess.TimeoutExpired as e:
-        passed, text = False, f"{e.stdout or ''}\nstill running after {timeout:.0f} seconds"
+        said = e.stdout.decode(errors="replace") if isinstance(e.stdout, bytes) else e.stdout or ""
+        passed, text = False, f"{said}\nstill running after {timeout:g} seconds"
     return passed, time.time() - start, text
 
 

@@ -1,7 +1,7 @@
 """Build the site, `_docs/`, from the notebooks; no network is used.
 
-nbdev prepares the notebooks, this file turns its Quarto dialect into MyST, Sphinx makes the pages. No cell is run: outputs
-are the recorded ones, and reference entries come from the installed package.
+nbdev prepares the notebooks, this file turns its Quarto dialect into MyST, Sphinx makes the pages. No cell is run:
+outputs are the recorded ones, and reference entries come from the installed package.
 
     python tools/docs/build.py
 """
@@ -33,11 +33,13 @@ def prepare(
     path: Path,    # a notebook
 ) -> dict:         # what nbdev's documentation makes of it, nothing executed
     "Title as front matter, hidden cells gone, `show_doc` cells behind exported ones, symbols linked."
-    from execnb.nbio import nb2dict
+    from execnb.nbio import mk_cell, nb2dict, read_nb
     from nbdev.process import NBProcessor
     from nbdev.processors import FilterDefaults, exec_show_docs
-    processor = NBProcessor(path, procs=[p for p in FilterDefaults().procs() if p is not exec_show_docs], process=True)
-    return nb2dict(processor.nb)
+    nb = read_nb(path)
+    nb.cells.append(mk_cell("<!-- end -->", "markdown"))     # nbdev looks behind every exported cell, the last one too
+    NBProcessor(nb=nb, procs=[p for p in FilterDefaults().procs() if p is not exec_show_docs], process=True)
+    return nb2dict(nb)
 
 
 def params(
@@ -111,7 +113,7 @@ def convert(
     for cell in nb["cells"]:
         source, kind, tags = "".join(cell["source"]), cell["cell_type"], []
         m = re.search(r"^show_doc\(([\w.]+)", source, re.M)
-        if source.startswith("<!-- WARNING"): continue
+        if source.startswith(("<!-- WARNING", "<!-- end -->")): continue
         if kind == "raw": kind, source = "markdown", heading(source)
         elif m: kind, source = "markdown", entry(m[1], mod)
         elif kind == "markdown": source = prose(source)
