@@ -8,24 +8,27 @@ __all__ = ['messages', 'triplet_messages', 'defuse', 'render', 'completion', 'sf
 # %% ../nbs/06_chat.ipynb #07846dc3
 import json
 from functools import lru_cache
-
-# %% ../nbs/06_chat.ipynb #527aabf6
 from .tools import as_tool, contract
 
 # %% ../nbs/06_chat.ipynb #8ed38f90
+@lru_cache(maxsize=1024)
+def _system(text, form, style): return contract([as_tool(t) for t in json.loads(text)], form, style)   # checks each tool once
+
 def messages(
     tools: list,               # Tools that may be called
     request: str,              # what the user wants
     form: str = "tool",        # how a call is wrapped, see `tools.make_call`
     style: str = "signature",  # how tools are shown: "signature" or "json"
 ) -> list:                     # system and user message
-    "The two messages that ask a model for a call."
-    return [{"role": "system", "content": contract([as_tool(t) for t in tools], form, style)}, {"role": "user", "content": request}]
+    "The two messages that ask for a call; raises `ToolError`, and `ValueError` for an unknown form or style."
+    text = json.dumps([t if isinstance(t, dict) else as_tool(t) for t in tools])
+    return [{"role": "system", "content": _system(text, form, style)},
+            {"role": "user", "content": request}]
 
 def triplet_messages(
     row: dict,   # a triplet
 ) -> list:       # system and user message
-    "The messages that ask for the call of a triplet."
+    "The messages that ask for the call of a triplet, in the form of its chosen answer; raises as `messages` does."
     form = "name" if "arguments" in json.loads(row["chosen"]) else "tool"
     return messages(row["tools"], row["request"], form)
 
@@ -40,7 +43,7 @@ def defuse(
     text: str,           # content: a request, a description, a tool's result
     tokenizer: object,   # whose control tokens are meant
 ) -> str:                # the text without any of them
-    "Take apart every control token in a text, so that it stays text."
+    "The text with every control token taken apart, so that it stays text; nothing else is changed."
     for c in _controls(tokenizer):
         if c in text: text = text.replace(c, f"{c[0]}\u200b{c[1:]}")
     return text
@@ -52,7 +55,8 @@ def render(
 ) -> str:                # text that ends where the assistant begins
     "The prompt a model reads for these messages; raises `ValueError` without a chat template."
     if not getattr(tokenizer, "chat_template", None):
-        raise ValueError(f"tokenizer {tokenizer.name_or_path!r} has no chat template: use an instruct model, or set tokenizer.chat_template")
+        raise ValueError(f"tokenizer {tokenizer.name_or_path!r} has no chat template: "
+                         "use an instruct model, or set tokenizer.chat_template")
     msgs = [{**m, "content": defuse(m["content"], tokenizer)} for m in msgs]
     try: return tokenizer.apply_chat_template(msgs, tokenize=False, add_generation_prompt=True)
     except Exception:
@@ -68,7 +72,8 @@ def _ending(tokenizer, template):
     prompt = tokenizer.apply_chat_template(msgs, tokenize=False, add_generation_prompt=True)
     full = tokenizer.apply_chat_template([*msgs, {"role": "assistant", "content": "A"}], tokenize=False)
     if not full.startswith(prompt + "A"):
-        raise ValueError("the chat template changes the prompt when an answer follows; training and generation would differ")
+        raise ValueError("the chat template changes the prompt when an answer follows: "
+                         "training and generation would differ")
     tail, eos = full[len(prompt) + 1:], tokenizer.eos_token
     if not eos or eos not in tail:
         raise ValueError(f"the chat template ends a turn with {tail.strip()!r}, but the end token is {eos!r}: "
@@ -78,20 +83,24 @@ def _ending(tokenizer, template):
 def completion(
     tokenizer: object,   # with a chat template
     answer: str,         # the call as JSON text
-) -> str:                # answer and end token
-    "What the model has to write; raises `ValueError` if the template would spoil it."
+) -> str:                # text; control tokens inside the answer are taken apart
+    "What the model has to write: the answer and its end token; raises `ValueError` if the template would spoil it."
     return defuse(answer, tokenizer) + _ending(tokenizer, tokenizer.chat_template)
 
 # %% ../nbs/06_chat.ipynb #dc29f4c9
-def _lengths(tokenizer, texts): return [len(x) for x in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+def _lengths(tokenizer, texts):
+    "The number of tokens of each text."
+    return [len(x) for x in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
 
 def _fitting(rows, tokenizer, keys, max_length, max_prompt_length):
     "The rows whose prompt and longest completion fit, as a Dataset, and how many did not."
     from datasets import Dataset
     prompts = _lengths(tokenizer, [r["prompt"] for r in rows])
     answers = [_lengths(tokenizer, [r[k] for r in rows]) for k in keys]
-    keep = [r for r, p, *a in zip(rows, prompts, *answers) if p + max(a) <= max_length and p <= (max_prompt_length or max_length)]
-    if not keep: raise ValueError(f"none of {len(rows)} rows fits into {max_length} tokens: raise max_seq_length or shorten the tools")
+    longest = max_prompt_length or max_length
+    keep = [r for r, p, *a in zip(rows, prompts, *answers) if p + max(a) <= max_length and p <= longest]
+    if not keep: raise ValueError(f"none of {len(rows)} rows fits into {max_length} tokens: "
+                                  "raise max_seq_length or shorten the tools")
     return Dataset.from_list(keep), len(rows) - len(keep)
 
 def sft_rows(
@@ -99,18 +108,19 @@ def sft_rows(
     tokenizer: object,   # with a chat template
     max_length: int,     # tokens, prompt and completion together
 ) -> tuple:              # (Dataset with prompt and completion, number of rows dropped)
-    "Prompt and completion texts for supervised training."
-    rows = [{"prompt": render(tokenizer, triplet_messages(t)), "completion": completion(tokenizer, t["chosen"])} for t in triplets]
+    "Prompt and completion texts for supervised training; raises `ValueError` if none fits."
+    rows = [{"prompt": render(tokenizer, triplet_messages(t)), "completion": completion(tokenizer, t["chosen"])}
+            for t in triplets]
     return _fitting(rows, tokenizer, ["completion"], max_length, None)
 
-# %% ../nbs/06_chat.ipynb #34d4dfdf
+# %% ../nbs/06_chat.ipynb #271af49f
 def dpo_rows(
     triplets: list,                  # triplets
     tokenizer: object,               # with a chat template
     max_length: int,                 # tokens, prompt and the longer completion together
     max_prompt_length: int = None,   # tokens of the prompt; None: as many as fit
 ) -> tuple:                          # (Dataset with prompt, chosen and rejected, number of rows dropped)
-    "Prompt, chosen and rejected texts for preference training."
-    rows = [{"prompt": render(tokenizer, triplet_messages(t)), **{k: completion(tokenizer, t[k]) for k in ("chosen", "rejected")}}
-            for t in triplets]
+    "Prompt, chosen and rejected texts for preference training; raises `ValueError` if none fits."
+    rows = [{"prompt": render(tokenizer, triplet_messages(t)), "chosen": completion(tokenizer, t["chosen"]),
+             "rejected": completion(tokenizer, t["rejected"])} for t in triplets]
     return _fitting(rows, tokenizer, ["chosen", "rejected"], max_length, max_prompt_length)

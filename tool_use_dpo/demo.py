@@ -5,21 +5,22 @@
 # %% auto #0
 __all__ = ['demo_data', 'own_mistakes', 'control_rows', 'demo']
 
-# %% ../nbs/16_demo.ipynb #02c3ac67
+# %% ../nbs/16_demo.ipynb #bc4ca4fe
 import json, random, time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-# %% ../nbs/16_demo.ipynb #50447ed8
+# %% ../nbs/16_demo.ipynb #337d1080
 from .generate import generate, load_catalogue, random_tool
 from .schema import violations
-from .tools import as_tool
-from .triplets import append_jsonl, leak_audit, make_triplet, read_jsonl
+from .negatives import negative
+from .tools import as_tool, call_schema, make_call
+from .triplets import append_jsonl, dedupe, leak_audit, make_triplet, read_jsonl
 
-# %% ../nbs/16_demo.ipynb #fc1a9709
+# %% ../nbs/16_demo.ipynb #b91c6b4e
 _SIZES = {   # rows: of the cold start, asked for own mistakes, certified pairs, of the test
-    "full": {"sft": 1200, "asked": 1600, "certified": 320, "test": 480},
-    "quick": {"sft": 96, "asked": 64, "certified": 32, "test": 48}}
+    "full": {"sft": 1200, "asked": 1600, "renamed": 800, "certified": 320, "test": 960},
+    "quick": {"sft": 96, "asked": 32, "renamed": 32, "certified": 32, "test": 48}}
 
 def _made_up(n, seed):
     "Random tools with the keys that a catalogue entry has, none of them called like a tool of the catalogue."
@@ -27,6 +28,7 @@ def _made_up(n, seed):
     tools = {t["name"]: t for t in (random_tool(rng) for _ in range(n)) if t["name"] not in taken}
     return [{**t, "domain": "made up", "split": "train"} for t in tools.values()]
 
+# %% ../nbs/16_demo.ipynb #0f00d485
 def _rows(file, make):
     "The rows of a file, which is made first if it is not whole."
     if not Path(file).exists():
@@ -36,41 +38,65 @@ def _rows(file, make):
         part.rename(file)
     return read_jsonl(file)
 
-# %% ../nbs/16_demo.ipynb #11190e45
+# %% ../nbs/16_demo.ipynb #681fd617
+def _renamed(n, seed):
+    "Training requests as people word them, for catalogue tools under new names: hard ones, to find mistakes on."
+    from tool_use_dpo.nano import _draft
+    rng, entries, out = random.Random(f"{seed} renamed"), load_catalogue("train"), []
+    held = {e["name"] for e in load_catalogue("test")}
+    while len(out) < n:
+        tools, request, name, args = _draft(rng, 2, entries)
+        call = make_call(name, args)
+        bad = negative(call, call_schema(tools), rng)
+        if bad and not held & {t["name"] for t in tools}: out.append(make_triplet(request, tools, call, bad, "train"))
+    return out
+
+def _unworded(entry): return {k: v for k, v in entry.items() if k not in ("phrasings", "clauses")}
+
+# %% ../nbs/16_demo.ipynb #a437d871
 def demo_data(
     out: str,      # folder for the files
     sizes: dict,   # how many rows, see `_SIZES`
     seed: int,     # of tools and rows
-) -> dict:         # rows by use: "sft", "more", "asked", "certified", "test"
+) -> dict:         # rows by use: "sft", "asked", "certified", "test"
     "Generate what the stages read; raises `ValueError` if the test shares anything with training."
     tools = load_catalogue("train") + _made_up(300, seed)
     want = {"sft": sizes["sft"], "asked": sizes["asked"], "certified": sizes["certified"]}
-    def train(): return list(generate(sum(want.values()), tools, seed=seed, split="train"))
+    def train():
+        rows = list(generate(sum(want.values()), tools, seed=seed, split="train"))
+        return rows + _renamed(sizes["renamed"], seed)
     rows, at, data = _rows(Path(out) / "train.jsonl", train), 0, {}
     for use, n in want.items(): data[use], at = rows[at:at + n], at + n
-    data["test"] = _rows(Path(out) / "test.jsonl", lambda: list(generate(sizes["test"], load_catalogue("test"), seed=seed + 1000, split="test")))
+    data["asked"] = data["asked"] + rows[at:]
+    held = load_catalogue("test")
+    both = held + [_unworded(e) for e in held]
+    def test(): return list(generate(sizes["test"], both, seed=seed + 1000, split="test"))
+    data["test"] = _rows(Path(out) / "test.jsonl", test)
     leaks = leak_audit(rows + data["test"])
     if leaks: raise ValueError(f"test and training share {len(leaks)} things, first {leaks[0]}")
     return data
 
-# %% ../nbs/16_demo.ipynb #63852100
+# %% ../nbs/16_demo.ipynb #4b9bcb50
 def _wrong(answer, row):
-    "What is wrong with an answer to a triplet's request: its first violation, `semantic` if valid but not the call, or None."
+    "What is wrong with an answer to a triplet's request: a violation, `semantic` if valid but not the call, or None."
     found = violations(answer, row["schema"])
     if found: return {"kind": found[0].kind, "path": found[0].path, "mutator": "own"}
-    return None if json.loads(answer) == json.loads(row["chosen"]) else {"kind": "semantic", "path": "", "mutator": "own"}
+    right = json.loads(answer) == json.loads(row["chosen"])
+    return None if right else {"kind": "semantic", "path": "", "mutator": "own"}
 
 def own_mistakes(
-    model: object,       # the model that makes them
-    tokenizer: object,   # its tokenizer
-    rows: list,          # triplets whose requests it is asked
-    longest: int = 160,  # tokens of an answer; one that does not end by then loops, and is left out
-) -> list:               # triplets whose rejected side is the model's own answer
+    model: object,               # the model that makes them
+    tokenizer: object,           # its tokenizer
+    rows: list,                  # triplets whose requests it is asked
+    temperature: float = 0.0,    # 0: its greedy answers; above: samples
+    seed: int = 0,               # of the samples
+    longest: int = 96,           # tokens of an answer; one that does not end by then loops, and is left out
+) -> list:                       # triplets whose rejected side is the model's own answer
     "Pairs from what a model gets wrong."
     from tool_use_dpo.chat import render, triplet_messages
     from tool_use_dpo.sspr import generate_answers
-    answers = generate_answers(model, tokenizer, [render(tokenizer, triplet_messages(r)) for r in rows], longest, 64)
-    out = []
+    prompts = [render(tokenizer, triplet_messages(r)) for r in rows]
+    answers, out = generate_answers(model, tokenizer, prompts, longest, 64, None, temperature, seed), []
     for row, answer in zip(rows, answers):
         bad = _wrong(answer, row)
         if bad and len(tokenizer(answer)["input_ids"]) < longest:
@@ -78,7 +104,7 @@ def own_mistakes(
                                     {"rejected": answer, "violation": bad}, row["split"]))
     return out
 
-# %% ../nbs/16_demo.ipynb #253796d5
+# %% ../nbs/16_demo.ipynb #7798c465
 def control_rows(
     pairs: int,   # preference pairs trained on, times epochs
     asked: int,   # requests answered to find own mistakes
@@ -86,10 +112,11 @@ def control_rows(
     "How many SFT rows cost as much as a preference stage."
     return round((8 * pairs + 2 * asked) / 3)
 
-# %% ../nbs/16_demo.ipynb #d4eaa713
-_SFT = {"model_name": "nano", "max_seq_length": 768, "batch_size": 16, "grad_accum_steps": 1, "learning_rate": 3e-4, "epochs": 1,
-        "warmup_steps": 10, "optim": "adamw_torch", "lora_r": 0, "load_in_4bit": False, "gradient_checkpointing": False, "save_steps": 50}
-_DPO = {**_SFT, "max_prompt_length": 768, "batch_size": 8, "learning_rate": 1e-4, "epochs": 1, "beta": 0.05, "ipo_reduction": "sum",
+# %% ../nbs/16_demo.ipynb #be75a14f
+_SFT = {"model_name": "nano", "max_seq_length": 768, "batch_size": 16, "grad_accum_steps": 1, "learning_rate": 3e-4,
+        "epochs": 1, "warmup_steps": 10, "optim": "adamw_torch", "lora_r": 0, "load_in_4bit": False,
+        "gradient_checkpointing": False, "save_steps": 50}
+_DPO = {**_SFT, "max_prompt_length": 768, "batch_size": 8, "learning_rate": 2e-5, "beta": 0.05, "ipo_reduction": "sum",
         "nll_weight": 0.0}
 
 class _Stage:
@@ -109,15 +136,16 @@ class _Stage:
         from tool_use_dpo.models import DPOSettings, SFTSettings
         if (self.out / "results" / f"{name}.json").exists(): return
         kind, base, run = (DPOSettings, _DPO, preference.dpo) if dpo else (SFTSettings, _SFT, supervised.sft)
-        run(kind(**{**base, **settings, "model_name": start, "output_dir": str(self.out / name), "seed": self.seed}), rows)
+        place = {"model_name": start, "output_dir": str(self.out / name), "seed": self.seed}
+        run(kind(**{**base, **settings, **place}), rows)
 
-# %% ../nbs/16_demo.ipynb #05a9399b
+# %% ../nbs/16_demo.ipynb #77a45b36
 def _evaluate(stage, name, cases):
     "The result of a stage's model, measured unless it was measured before."
     from tool_use_dpo.sspr import evaluate, save_result
     file = stage.out / "results" / f"{name}.json"
     if not file.exists():
-        result = evaluate(*stage.model(name), cases, name=name, data="held-out domains", max_new_tokens=160, batch_size=64)
+        result = evaluate(*stage.model(name), cases, name, "held-out domains", max_new_tokens=160, batch_size=32)
         save_result(result, file)
     r = stage.results[name] = json.loads(file.read_text(encoding="utf-8"))
     stage.say(f"{name:9} passes the schema {r['sspr']:6.1%}   exactly right {r['exact']:6.1%}   of {r['n']}")
@@ -125,41 +153,46 @@ def _evaluate(stage, name, cases):
 def _pairs(stage, data):
     "The preference pairs: the SFT model's own mistakes, and certified negatives."
     def make():
-        own = own_mistakes(*stage.model("sft"), data["asked"])
-        pairs = own + data["certified"]
+        model = stage.model("sft")
+        own = own_mistakes(*model, data["asked"])
+        own += [p for p in own_mistakes(*model, data["asked"], 1.0, stage.seed) if p["violation"]["kind"] != "semantic"]
+        pairs = dedupe(own) + data["certified"]
         random.Random(stage.seed).shuffle(pairs)
         return pairs
     pairs = _rows(stage.out / "pairs.jsonl", make)
     own = sum(p["violation"]["mutator"] == "own" for p in pairs)
-    stage.say(f"{len(pairs)} pairs: {own} own mistakes on {len(data['asked'])} requests, {len(pairs) - own} certified negatives")
+    stage.say(f"{len(pairs)} pairs: {own} own mistakes on {len(data['asked'])} requests, {len(pairs) - own} certified")
     return pairs
 
-# %% ../nbs/16_demo.ipynb #64b539a7
+# %% ../nbs/16_demo.ipynb #1dd44bed
 def _summary(stage):
     "The figures of all stages without their rows, and the paired tests."
     from tool_use_dpo.analysis import paired
     r = stage.results
     out = {k: {f: v for f, v in x.items() if f != "rows"} for k, x in r.items()}
-    tests = {f"{b}_vs_{a}": paired(r[a]["rows"], r[b]["rows"]) for a, b in (("baseline", "sft"), ("sft", "sft_more"), ("sft", "dpo"), ("sft_more", "dpo"))}
+    against = (("baseline", "sft"), ("sft", "sft_more"), ("sft", "dpo"), ("sft_more", "dpo"))
+    tests = {f"{b}_vs_{a}": paired(r[a]["rows"], r[b]["rows"]) for a, b in against}
     return {**out, "mcnemar": tests, "seeds": [stage.seed], "seconds": round(time.perf_counter() - stage.started, 1)}
 
 def _verdict(summary):
     "One line: what the preference stage added over the control."
     t, e = (summary["mcnemar"]["dpo_vs_sft_more"][k] for k in ("ok", "exact"))
     lo, hi = t["ci95"]
-    return (f"The preference stage adds {100 * t['difference']:+.1f} points of SSPR over as much more SFT (95 % interval {100 * lo:+.1f} to "
-            f"{100 * hi:+.1f}, McNemar p = {t['p']:.1g}) and {100 * e['difference']:+.1f} points of exact calls (p = {e['p']:.2g}).")
+    return (f"The preference stage adds {100 * t['difference']:+.1f} points of SSPR over as much more SFT (95 % interval "
+            f"{100 * lo:+.1f} to {100 * hi:+.1f}, McNemar p = {t['p']:.1g}) and {100 * e['difference']:+.1f} points of "
+            f"exact calls (p = {e['p']:.2g}).")
 
-# %% ../nbs/16_demo.ipynb #189890bd
+# %% ../nbs/16_demo.ipynb #02990451
 def _claim(out, run):
     "Make the folder of a run; raises `ValueError` if another run is in it."
     out.mkdir(parents=True, exist_ok=True)
     file = out / "demo.json"
     if file.exists() and json.loads(file.read_text()) != run:
-        raise ValueError(f"{out} holds a demo with other settings ({file.read_text().strip()}); choose another folder or remove it")
+        raise ValueError(f"{out} holds a demo with other settings ({file.read_text().strip()}); "
+                         "choose another folder or remove it")
     file.write_text(json.dumps(run))
 
-# %% ../nbs/16_demo.ipynb #7e4d63cc
+# %% ../nbs/16_demo.ipynb #78d1103e
 def demo(
     out: str = "demo",      # folder for data, models, results, summary.json and report.html
     quick: bool = False,    # a tenth of everything: shows that it runs, proves nothing
@@ -178,13 +211,13 @@ def demo(
     _evaluate(stage, "sft", cases)
     pairs = _pairs(stage, data)
     stage.train("dpo", pairs, str(stage.out / "sft"), dpo=True)
-    n = control_rows(len(pairs), len(data["asked"]))
+    n = control_rows(len(pairs), 2 * len(data["asked"]))
     stage.train("sft_more", _control(stage, data, pairs, n), str(stage.out / "sft"))
     _evaluate(stage, "sft_more", cases)
     _evaluate(stage, "dpo", cases)
     return _finish(stage)
 
-# %% ../nbs/16_demo.ipynb #d70a888b
+# %% ../nbs/16_demo.ipynb #5afa57d6
 def _control(stage, data, pairs, n):
     "Rows for the control: the chosen answers of the preference stage's own requests first, then fresh ones."
     tools = load_catalogue("train") + _made_up(300, stage.seed)

@@ -5,23 +5,23 @@
 # %% auto #0
 __all__ = ['answer_logps', 'pair_loss', 'PairTrainer', 'dpo_trainer', 'dpo']
 
-# %% ../nbs/10_dpo.ipynb #a3efbf32
+# %% ../nbs/10_dpo.ipynb #09350884
 from contextlib import nullcontext
 from pathlib import Path
 
-# %% ../nbs/10_dpo.ipynb #9fbb05e9
+# %% ../nbs/10_dpo.ipynb #55170b8f
 import torch
 from accelerate.utils import is_peft_model
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.utils import use_adapter
 
-# %% ../nbs/10_dpo.ipynb #c05f7248
+# %% ../nbs/10_dpo.ipynb #d88bf3db
 from .chat import dpo_rows
 from .losses import LOSSES, nll_loss, token_logps
 from .models import DPOSettings, load_model, load_policy, load_tokenizer, quiet
 from .sft import Local, open_run, run, trainer_args
 
-# %% ../nbs/10_dpo.ipynb #0ac3b635
+# %% ../nbs/10_dpo.ipynb #5857d74e
 def answer_logps(
     model,          # a causal language model
     batch: dict,    # input_ids and completion_mask, (B,T) each, padded on the right
@@ -34,7 +34,7 @@ def answer_logps(
     mask = mask[:, first:]
     return token_logps(out.logits[:, -keep:-1], batch["input_ids"][:, first:], mask), mask
 
-# %% ../nbs/10_dpo.ipynb #45922a32
+# %% ../nbs/10_dpo.ipynb #04e0aa76
 _REF = ("ref_chosen_logps", "ref_rejected_logps")
 
 def pair_loss(
@@ -57,7 +57,7 @@ def pair_loss(
         loss = loss + config.nll_weight * metrics["nll"]
     return loss.mean(), metrics
 
-# %% ../nbs/10_dpo.ipynb #a132936f
+# %% ../nbs/10_dpo.ipynb #71cc8cd1
 _OTHER_LOSS = {"loss_type", "loss_weights", "ld_alpha", "f_divergence_type", "f_alpha_divergence_coef",
                "label_smoothing", "use_weighting", "discopop_tau", "sync_ref_model"}
 
@@ -83,7 +83,7 @@ class PairTrainer(Local, DPOTrainer):
                 self.accelerator.gather(value.detach()).mean().item())
         return loss
 
-# %% ../nbs/10_dpo.ipynb #a81cad2d
+# %% ../nbs/10_dpo.ipynb #3ab15268
 def dpo_trainer(
     config: DPOSettings,    # settings of the run
     rows: list,             # triplets
@@ -103,7 +103,7 @@ def dpo_trainer(
     return PairTrainer(config, load_policy(config), load_model(config.model_name) if second else None, args,
                        train_dataset=data, processing_class=tokenizer, callbacks=list(callbacks))
 
-# %% ../nbs/10_dpo.ipynb #9374532a
+# %% ../nbs/10_dpo.ipynb #c9198577
 def dpo(
     config: DPOSettings,    # settings of the run
     rows: list = None,      # triplets; None: those of the split "train" in the file `config.data`

@@ -12,34 +12,33 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
-
-# %% ../nbs/04_generate.ipynb #3a3ad5a5
 import rstr, yaml
-
-# %% ../nbs/04_generate.ipynb #c589968d
 from .tools import ToolError, _deref, as_tool, call_schema, make_call, signature
 from .schema import KINDS, compiled
-from .negatives import admits, negative, semantic_negative, shortfall
+from .negatives import MUTATORS, admits, negative, semantic_negative, shortfall
 from .triplets import gate, leak_audit, make_triplet, split_by_tool
 
-# %% ../nbs/04_generate.ipynb #d67e3f04
+# %% ../nbs/04_generate.ipynb #3a3ad5a5
 _HERE = Path(__file__).parent if "__file__" in globals() else Path("../tool_use_dpo")
 
 @lru_cache
-def _yaml(path): return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+def _yaml(path):
+    "A YAML file that comes with the package, read once, by the fast reader where PyYAML has it."
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 def load_catalogue(
     split: str = None,   # "train" or "test" domains only; None for all
-) -> list:               # entries: a Tool's keys, and `domain`, `split`, `values`, `say`, `phrasings`, `clauses`, `pools`
-    "The built-in tools with their phrasings and value pools."
+) -> list:               # entries: a Tool's keys, and domain, split, values, say, phrasings, clauses, pools
+    "The built-in tools with their phrasings and value pools; the entries share them, so do not change them in place."
     out = []
     for f in sorted((_HERE / "catalogue").glob("[a-z]*.yaml")):
         d = _yaml(f)
+        shared = {k: d[k] for k in ("domain", "split", "pools")}
         if split in (None, d["split"]):
-            out += [{"values": {}, "say": {}, "clauses": {}, **t, **{k: d[k] for k in ("domain", "split", "pools")}} for t in d["tools"]]
+            out += [{"values": {}, "say": {}, "clauses": {}, **t, **shared} for t in d["tools"]]
     return out
 
-# %% ../nbs/04_generate.ipynb #bd70c069
+# %% ../nbs/04_generate.ipynb #d67e3f04
 _WORDS = _yaml(_HERE / "catalogue" / "_words.yaml")
 _HINTS = [(re.compile(p, re.I), pool) for p, pool in _WORDS["hints"]]
 _POOLS = {k: [str(x) for x in v] for k, v in _WORDS["pools"].items()}
@@ -50,9 +49,12 @@ def _split_name(name):
 
 def _pseudo_word(rng):
     "A word that nobody has seen: it can only be copied."
-    return "".join(rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") for _ in range(rng.randint(2, 3))) + rng.choice(["", "n", "r", "x", "l"])
+    syllables = [rng.choice("bdfgklmnprstvz") + rng.choice("aeiou") for _ in range(rng.randint(2, 3))]
+    return "".join(syllables) + rng.choice(["", "n", "r", "x", "l"])
 
-def _random_date(rng): return (date(2025, 1, 1) + timedelta(days=rng.randrange(1000))).isoformat()
+def _random_date(rng):
+    "An ISO date from 2025 to September 2027."
+    return (date(2025, 1, 1) + timedelta(days=rng.randrange(1000))).isoformat()
 
 def _identifier(rng):
     "An identifier as systems make them: letters, digits, sometimes a dash."
@@ -60,14 +62,16 @@ def _identifier(rng):
     digits = "".join(rng.choice(string.digits) for _ in range(rng.randint(2, 5)))
     return rng.choice([f"{letters}{digits}", f"{letters}-{digits}", digits, f"{letters.lower()}_{digits}"])
 
-# %% ../nbs/04_generate.ipynb #29c78013
+# %% ../nbs/04_generate.ipynb #bd70c069
 def _full_name(rng): return f"{rng.choice(_POOLS['first_name'])} {rng.choice(_POOLS['last_name'])}"
 
 _MADE = {
     "full_name": lambda r: r.choice(_POOLS["first_name"]) if r.random() < 0.3 else _full_name(r),
-    "email": lambda r: f"{r.choice(_POOLS['first_name']).lower()}{r.choice(['', '.', '_'])}{r.choice(_POOLS['last_name']).lower()}@"
+    "email": lambda r: f"{r.choice(_POOLS['first_name']).lower()}{r.choice(['', '.', '_'])}"
+                       f"{r.choice(_POOLS['last_name']).lower()}@"
                        f"{r.choice(_POOLS['word'])}.{r.choice(['com', 'org', 'net', 'io'])}",
-    "phone": lambda r: f"{r.choice(['+1-', '0', '+44 ', ''])}{r.randint(200, 999)}-{r.randint(100, 999)}-{r.randint(1000, 9999)}",
+    "phone": lambda r: f"{r.choice(['+1-', '0', '+44 ', ''])}"
+                       f"{r.randint(200, 999)}-{r.randint(100, 999)}-{r.randint(1000, 9999)}",
     "identifier": _identifier, "date": _random_date,
     "time": lambda r: f"{r.randint(0, 23):02d}:{r.choice((0, 15, 30, 45)):02d}",
 }
@@ -84,13 +88,15 @@ def _word(name, rng):
 def _from_pattern(pattern, rng):
     "A string that matches a regular expression; `*` and `+` repeat at most six times."
     explicit = [int(n) for braces in re.findall(r"\{([\d,]+)\}", pattern) for n in braces.split(",") if n]
-    sys.modules["rstr.xeger"].STAR_PLUS_LIMIT = max([6, *explicit])   # the package hides its own module behind a method
+    sys.modules["rstr.xeger"].STAR_PLUS_LIMIT = max([6, *explicit])   # (`rstr.xeger` is a function, not the module)
     return rstr.Rstr(rng, printable=string.ascii_letters + string.digits).xeger(pattern)
 
 _FORMATS = {
     "date": _random_date, "time": lambda r: _MADE["time"](r) + ":00Z", "email": _MADE["email"],
-    "date-time": lambda r: f"{_random_date(r)}T{_MADE['time'](r)}:00Z", "uuid": lambda r: _from_pattern(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", r),
-    "uri": lambda r: r.choice(_POOLS["url"]), "url": lambda r: r.choice(_POOLS["url"]), "hostname": lambda r: f"{r.choice(_POOLS['word'])}.example.com",
+    "date-time": lambda r: f"{_random_date(r)}T{_MADE['time'](r)}:00Z",
+    "uuid": lambda r: _from_pattern(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", r),
+    "uri": lambda r: r.choice(_POOLS["url"]), "url": lambda r: r.choice(_POOLS["url"]),
+    "hostname": lambda r: f"{r.choice(_POOLS['word'])}.example.com",
     "ipv4": lambda r: ".".join(str(r.randint(1, 254)) for _ in range(4)),
 }
 
@@ -101,24 +107,38 @@ def _string(s, name, rng):
     while len(v) < s.get("minLength", 0): v += rng.choice(string.ascii_lowercase)
     return v[:s["maxLength"]].strip() or "x" if "maxLength" in s else v
 
-# %% ../nbs/04_generate.ipynb #7a4677b2
-_SCALES = [(re.compile(p), a, b) for p, a, b in [("year", 1950, 2030), ("month", 1, 12), ("hour", 0, 23), ("minute", 1, 90), ("port", 1024, 9999),
-    ("lat", -80, 80), ("lon", -180, 180), ("rate|ratio|threshold|discount|probab|percent", 0, 1), ("price|amount|budget|salary|principal|cost", 5, 5000),
-    ("(^|_)id$|number", 100, 99999), ("page|level|floor|rooms|seats|guests|nights|retries|adults|children", 1, 9)]]
+# %% ../nbs/04_generate.ipynb #642dabd2
+_SCALES = [(re.compile(p), a, b) for p, a, b in [
+    ("year", 1950, 2030), ("month", 1, 12), ("hour", 0, 23), ("minute", 1, 90), ("port", 1024, 9999), ("lat", -80, 80),
+    ("lon", -180, 180), ("rate|ratio|threshold|discount|probab|percent", 0, 1),
+    ("price|amount|budget|salary|principal|cost", 5, 5000), ("(^|_)id$|number", 100, 99999),
+    ("page|level|floor|rooms|seats|guests|nights|retries|adults|children", 1, 9)]]
 
+def _limits(s, name, whole):
+    "From where to where a number is drawn: the schema's bounds, and what is usual for its name."
+    a, b = next(((a, b) for p, a, b in _SCALES if p.search(name)), (1, 60 if whole else 100))
+    if "minimum" in s or "exclusiveMinimum" in s:
+        a = max(s.get("minimum", -9e15), s.get("exclusiveMinimum", -9e15))
+        b = max(b, a + 50)
+    if "maximum" in s or "exclusiveMaximum" in s:
+        b = min(s.get("maximum", 9e15), s.get("exclusiveMaximum", 9e15))
+        if a > b: a = min(a, b - 50)
+    if "exclusiveMinimum" in s and whole and a == s["exclusiveMinimum"]: a += 1
+    if "exclusiveMaximum" in s and whole and b == s["exclusiveMaximum"]: b -= 1
+    return a, b
+
+# %% ../nbs/04_generate.ipynb #585cb05c
 def _number(s, name, rng):
     "An integer or a number inside its bounds."
     whole = s.get("type") == "integer"
-    a, b = next(((a, b) for p, a, b in _SCALES if p.search(name)), (1, 60 if whole else 100))
+    a, b = _limits(s, name, whole)
     step = s.get("multipleOf", 1 if whole else 0)
-    if "minimum" in s or "exclusiveMinimum" in s: a = max(s.get("minimum", -9e15), s.get("exclusiveMinimum", -9e15)); b = max(b, a + 50)
-    if "maximum" in s or "exclusiveMaximum" in s:
-        b = min(s.get("maximum", 9e15), s.get("exclusiveMaximum", 9e15))
-        if a > b or not ("minimum" in s or "exclusiveMinimum" in s): a = min(a, b - 50) if a > b else a
-    if "exclusiveMinimum" in s and whole and a == s["exclusiveMinimum"]: a += 1
-    if "exclusiveMaximum" in s and whole and b == s["exclusiveMaximum"]: b -= 1
-    if step and (whole or step == int(step) and step >= 1): return int(step) * rng.randint(-int(-a // step), max(-int(-a // step), int(b // step)))
-    if step: return round(step * rng.randint(int(a / step) + 1, max(int(a / step) + 1, int(b / step) - 1)), 10)
+    if step and (whole or step == int(step) and step >= 1):
+        low = -int(-a // step)
+        return int(step) * rng.randint(low, max(low, int(b // step)))
+    if step:
+        low = int(a / step) + 1
+        return round(step * rng.randint(low, max(low, int(b / step) - 1)), 10)
     v = rng.uniform(a, b)
     digits = 2 if b - a <= 2 else rng.choice((0, 0, 1, 1, 2))
     v = round(v, digits) if b - a > 0.1 else (a + b) / 2
@@ -179,7 +199,7 @@ def _array(c, s, path, depth):
     lo = s.get("minItems", 1 if depth < 4 else 0)
     n = c.rng.randint(lo, max(lo, min(s.get("maxItems", lo + 2), lo + 3)))
     listed = s["items"] if isinstance(s.get("items"), list) else s.get("prefixItems", [])
-    rest = s.get("items", {"type": "string"}) if not isinstance(s.get("items"), list) else s.get("additionalItems", {"type": "string"})
+    rest = s.get("additionalItems" if isinstance(s.get("items"), list) else "items", {"type": "string"})
     out = []
     for i in range(max(n, len(listed))):
         tries = (_value(c, listed[i] if i < len(listed) else rest, path + "[]", depth + 1) for _ in range(6))
@@ -197,7 +217,8 @@ def _object(c, s, path, depth):
     out = {k: _value(c, props.get(k, {}), f"{path}.{k}" if path else k, depth + 1) for k in keep}
     extra = s.get("additionalProperties")
     if not props and depth and extra is not False:
-        out[_word("word", c.rng)] = _value(c, extra if isinstance(extra, dict) else {"type": "string"}, "value", depth + 1)
+        extra = extra if isinstance(extra, dict) else {"type": "string"}
+        out[_word("word", c.rng)] = _value(c, extra, "value", depth + 1)
     return out
 
 # %% ../nbs/04_generate.ipynb #7ef7b689
@@ -205,7 +226,7 @@ class SampleError(ValueError):
     "No valid arguments were found for a tool: the message says which tool and what stood in the way."
 
 @lru_cache(maxsize=4096)
-def _schema(text): return call_schema(json.loads(text))   # `text`: a JSON list of tools
+def _schema(text): return call_schema(json.loads(text))   # `text`: a JSON list of tools, so that it can be a key
 
 @lru_cache(maxsize=4096)
 def _validator(text): return compiled(_schema(text))
@@ -255,8 +276,8 @@ def _fill(template, args, say, rng):
         v = args
         for part in m[1].split("."): v = v[part]
         words = say.get(m[1], {})
-        said = [str(words[x]) if not isinstance(x, (list, dict)) and x in words else _said(x, rng) for x in (v if isinstance(v, list) else [v])]
-        return _list(said)
+        return _list([str(words[x]) if not isinstance(x, (list, dict)) and x in words else _said(x, rng)
+                      for x in (v if isinstance(v, list) else [v])])
     return _SLOT.sub(one, template)
 
 def _clause(entry, name, args, rng):
@@ -272,17 +293,20 @@ def _from_phrasing(entry, args, rng):
     optional = [k for k in args if k not in entry["parameters"].get("required", [])]
     rng.shuffle(optional)
     inside, after = [], []
-    for c in (_clause(entry, k, args, rng) for k in optional): (after if c[:1].isupper() or c[:1] in "{$" else inside).append(c)
+    for c in (_clause(entry, k, args, rng) for k in optional):
+        (after if c[:1].isupper() or c[:1] in "{$" else inside).append(c)
     body, end = (text[:-1], text[-1]) if text[-1:] in ".?!" else (text, ".")
     for c in inside: body += c if c.startswith(",") else f" {c}"
     return " ".join([body + (end if inside or after or text[-1:] in ".?!" else ""), *after])
 
 # %% ../nbs/04_generate.ipynb #202d7299
-_INTENTS = ["{}", "Please {}", "Can you {}?", "Could you please {}?", "I need to {}", "I'd like to {}", "Help me {}", "I want to {}", "{} for me", "Hi, {}"]
-_STYLES = [(" with ", "{k} {v}", ", ", "."), (": ", "{k} {v}", ", ", ""), (". ", "{K}: {v}", "; ", ""), (". ", "The {k} is {v}", ". ", "."),
-           (". ", "{K} should be {v}", ". ", "."), (" using ", "{v} as {k}", ", ", "."), (", ", "{k}={v}", ", ", ""), (". Use ", "{k} {v}", " and ", "."),
-           (" where ", "{k} is {v}", " and ", "."), (" (", "{k}: {v}", ", ", ")"), (" for ", "{v} ({k})", ", ", ".")]
-_THIRD = re.compile(r"^(\w+?)(s|es|ing)$")
+_INTENTS = ["{}", "Please {}", "Can you {}?", "Could you please {}?", "I need to {}", "I'd like to {}", "Help me {}",
+            "I want to {}", "{} for me", "Hi, {}"]
+_STYLES = [   # what opens the parameters, one of them (k: name, K: Name, v: value), what parts them, what closes them
+    (" with ", "{k} {v}", ", ", "."), (": ", "{k} {v}", ", ", ""), (". ", "{K}: {v}", "; ", ""),
+    (". ", "The {k} is {v}", ". ", "."), (". ", "{K} should be {v}", ". ", "."), (" using ", "{v} as {k}", ", ", "."),
+    (", ", "{k}={v}", ", ", ""), (". Use ", "{k} {v}", " and ", "."), (" where ", "{k} is {v}", " and ", "."),
+    (" (", "{k}: {v}", ", ", ")"), (" for ", "{v} ({k})", ", ", ".")]
 
 def _intent(tool, rng):
     "What the tool does, as the beginning of a request, without capital and full stop."
@@ -317,13 +341,13 @@ def _from_names(tool, args, rng):
     text += open_ + sep.join(_part(k, v, style, rng, quote) for k, v in items) + end
     return text[0].upper() + text[1:]
 
-# %% ../nbs/04_generate.ipynb #acaee8cf
+# %% ../nbs/04_generate.ipynb #4f7eb7e0
 def word_request(
     tool: dict,            # a Tool, or a catalogue entry with phrasings
     args: dict,            # the arguments that the request must contain
     rng: random.Random,    # source of randomness
 ) -> str:                  # the request
-    "Word a request that contains the arguments of a call."
+    "Word a request that contains the arguments of a call; raises `KeyError` if one that a phrasing names is missing."
     if tool.get("phrasings"): return _from_phrasing(tool, args, rng)
     return _from_names(tool, args, rng)
 
@@ -338,30 +362,34 @@ def _random_name(rng, words):
 def _random_parameter(rng, kind):
     "A schema of one kind with random constraints."
     if kind == "enum": return {"type": "string", "enum": list(rng.choice(_WORDS["enums"]))}
-    if kind == "array": return {"type": "array", "items": {"type": rng.choice(["string", "string", "string", "integer"])}}
-    if kind == "integer" and rng.random() < 0.3: return {"type": "integer", "minimum": 1, "maximum": rng.choice((5, 10, 20, 50, 100))}
+    if kind == "array":
+        return {"type": "array", "items": {"type": rng.choice(["string", "string", "string", "integer"])}}
+    if kind == "integer" and rng.random() < 0.3:
+        return {"type": "integer", "minimum": 1, "maximum": rng.choice((5, 10, 20, 50, 100))}
     if kind == "string" and rng.random() < 0.06: return {"type": "string", "format": "date"}
     return {"type": kind}
 
-_MIX = {"string": 48, "integer": 18, "number": 8, "boolean": 8, "enum": 12, "array": 6}
+_MIX = {"string": 48, "integer": 18, "number": 8, "boolean": 8, "enum": 12, "array": 6}   # weight of each kind
 
-# %% ../nbs/04_generate.ipynb #3718a2be
+# %% ../nbs/04_generate.ipynb #3de7fae1
 def random_tool(
     rng: random.Random,   # source of randomness
-    low: int = 1,         # fewest parameters
-    high: int = 5,        # most parameters
+    low: int = 1,         # fewest parameters to draw
+    high: int = 5,        # most parameters to draw
 ) -> dict:                # a Tool
-    "A made-up tool: realistic words for learning, made-up words for copying."
-    verb, props, required = rng.choice(_WORDS["verbs"]), {}, []
-    noun = [rng.choice(_WORDS["nouns"]) if rng.random() < 0.8 else _pseudo_word(rng) for _ in range(rng.choice((1, 1, 2)))]
+    "A made-up tool: realistic words for learning, made-up words for copying; raises `ValueError` if `low` > `high`."
+    verb, props, required, words = rng.choice(_WORDS["verbs"]), {}, [], _WORDS["parameters"]
+    noun = [rng.choice(_WORDS["nouns"]) if rng.random() < 0.8 else _pseudo_word(rng)
+            for _ in range(rng.choice((1, 1, 2)))]
     for _ in range(rng.randint(low, high)):
         kind = rng.choices([*_MIX, "object"], [*_MIX.values(), 3 if high > 2 else 0])[0]
-        bank = _WORDS["parameters"].get(kind, _WORDS["parameters"]["string"])
+        bank = words.get(kind, words["string"])
         name = _random_name(rng, rng.choice(bank).split("_")) if rng.random() < 0.85 else _pseudo_word(rng)
         name = name.replace(".", "_")
         if kind == "object":
-            inner = rng.sample(_WORDS["parameters"]["string"] + _WORDS["parameters"]["integer"], 2)
-            props[name] = {"type": "object", "properties": {n: {"type": "integer" if n in _WORDS["parameters"]["integer"] else "string"} for n in inner}, "required": inner}
+            inner = rng.sample(words["string"] + words["integer"], 2)
+            inside = {n: {"type": "integer" if n in words["integer"] else "string"} for n in inner}
+            props[name] = {"type": "object", "properties": inside, "required": inner}
         else: props[name] = _random_parameter(rng, kind)
         if rng.random() < 0.72: required.append(name)
     text = f"{verb.capitalize()} {rng.choice(['a', 'the', 'one', 'any'])} {' '.join(noun)}."
@@ -370,7 +398,7 @@ def random_tool(
 
 # %% ../nbs/04_generate.ipynb #7822913f
 class Report(dict):
-    "What `generate` made and could not make: `kinds`, `tools`, `repeats`, `unsampled`, `lacks`, `without_negative`, `shortfall`."
+    "What `generate` made and could not make; its keys are in the table above."
 
 def _splits(tools, seed):
     "The split of each tool: given by the catalogue's domains, or drawn for tools that were imported."
@@ -388,7 +416,8 @@ def _sample(tool, others, rng, max_tools):
     shown = [tool, *rng.sample(others, min(len(others), rng.randint(0, max_tools - 1)))] if max_tools > 1 else [tool]
     shown = list({t["name"]: t for t in reversed(shown)}.values())
     rng.shuffle(shown)
-    return word_request(tool, args, rng), [{k: t[k] for k in ("name", "description", "parameters")} for t in shown], make_call(tool["name"], args)
+    plain = [{k: t[k] for k in ("name", "description", "parameters")} for t in shown]
+    return word_request(tool, args, rng), plain, make_call(tool["name"], args)
 
 # %% ../nbs/04_generate.ipynb #8fd82e47
 def _setup(tools, seed, split, report):
@@ -439,17 +468,29 @@ def _triplet(tool, where, others, rng, kind, max_tools, counts, spare, seen, rep
         return make_triplet(request, shown, call, bad, where)
     else: report["without_negative"][tool["name"]] += 1
 
-# %% ../nbs/04_generate.ipynb #c0b53a23
+def _check_kind(kind):
+    "Raise `ValueError` for a kind of negative that does not exist."
+    known = sorted({*KINDS, *MUTATORS, "semantic"} - {"json_error"})
+    if kind not in known: raise ValueError(f"kind {kind!r} is unknown: give one of {', '.join(known)}")
+
+def _nothing(todo, split, report):
+    "The error of a run that made no triplet."
+    none = f"none is in split {split!r}" if split else "none was given"
+    why = str(report["unsampled"] or dict(report["without_negative"]) or none)
+    return ToolError(f"no triplet could be made from {len(todo)} tools: {why[:400]}")
+
+# %% ../nbs/04_generate.ipynb #8070058d
 def generate(
     n: int,                 # triplets to yield
     tools: list = None,     # Tools or catalogue entries; None: the whole catalogue
     seed: int = 0,          # same seed and tools, same triplets
     split: str = None,      # only this split: "train", "val" or "test"; None: all
-    kind: str = None,       # only negatives of this kind; "semantic" for valid but wrong ones; None: balanced
+    kind: str = None,       # only this kind (or mutator) of negative; "semantic": valid but wrong ones; None: balanced
     max_tools: int = 1,     # most tools shown in one prompt; others are drawn from the same split
     report: dict = None,    # filled with what was made and what could not be made
 ):                          # yields triplets
-    "Certified triplets from tools, offline; raises `ToolError` when the tools allow none."
+    "Certified triplets from tools, offline; raises `ToolError` if they allow none, `ValueError` for an unknown kind."
+    if kind: _check_kind(kind)
     report, counts, seen, idle = Report() if report is None else report, Counter(), set(), 0
     todo, pool, spare = _setup(load_catalogue() if tools is None else tools, seed, split, report)
     for i, (tool, where) in enumerate(_rounds(todo, random.Random(f"{seed} plan"))):
@@ -461,4 +502,4 @@ def generate(
             report["made"], idle = report["made"] + 1, 0
             yield row
     report.update(kinds=_by_kind(counts), shortfall=shortfall(counts) if kind is None else {})
-    if n and not report["made"]: raise ToolError(f"no triplet could be made from {len(todo)} tools: {report['unsampled'] or dict(report['without_negative'])}")
+    if n and not report["made"]: raise _nothing(todo, split, report)

@@ -6,8 +6,8 @@
 __all__ = ['PROJECTIONS', 'SFTSettings', 'DPOSettings', 'load_config', 'quiet', 'repair_tokenizer', 'load_tokenizer', 'lora',
            'load_model', 'load_policy', 'save_model', 'merge']
 
-# %% ../nbs/07_models.ipynb #fb218572
-import difflib, os, sys
+# %% ../nbs/07_models.ipynb #5dc4c2fc
+import difflib, os, re, sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
@@ -15,13 +15,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
-# %% ../nbs/07_models.ipynb #fc957454
+# %% ../nbs/07_models.ipynb #0f8d6177
 import datasets, torch, yaml
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, set_seed
 from transformers.utils import logging
 
-# %% ../nbs/07_models.ipynb #90cdc5dd
+# %% ../nbs/07_models.ipynb #7e40e292
 @dataclass
 class SFTSettings:
     "Settings of supervised fine-tuning; the defaults are those of configs/sft.yaml."
@@ -48,7 +48,7 @@ class SFTSettings:
     save_steps: int = 100                # optimizer steps between two checkpoints
     trainer: dict = field(default_factory=dict)  # anything else that TRL's configuration takes
 
-# %% ../nbs/07_models.ipynb #8909a1e1
+# %% ../nbs/07_models.ipynb #c74e5c27
 @dataclass
 class DPOSettings(SFTSettings):
     "Settings of preference training; the defaults are those of configs/dpo.yaml."
@@ -66,7 +66,7 @@ class DPOSettings(SFTSettings):
     nll_weight: float = 0.0            # weight of the chosen answer's own loss, added to keep exact calls exact
     precompute_ref_log_probs: bool = True               # score the reference once, before training
 
-# %% ../nbs/07_models.ipynb #c04b5655
+# %% ../nbs/07_models.ipynb #259da1f4
 _POSITIVE = {"max_seq_length", "batch_size", "grad_accum_steps", "learning_rate", "epochs", "max_prompt_length", "beta",
              "logging_steps", "save_steps"}
 
@@ -75,9 +75,7 @@ def _fit(key, value, wanted, where):
     if get_origin(wanted) is Literal:
         if value in get_args(wanted): return value
         raise ValueError(f"{where}: {key} must be one of {', '.join(get_args(wanted))}, not {value!r}")
-    if wanted is float and not isinstance(value, bool):
-        try: value = float(value)
-        except (TypeError, ValueError): pass
+    if wanted is float and type(value) is int: value = float(value)
     if not isinstance(value, wanted) or isinstance(value, bool) and wanted is not bool:
         raise ValueError(f"{where}: {key} must be {wanted.__name__}, not {value!r}")
     if value < 0 if wanted in (int, float) and key not in _POSITIVE else key in _POSITIVE and value <= 0:
@@ -85,9 +83,14 @@ def _fit(key, value, wanted, where):
         raise ValueError(f"{where}: {key} must {bound}, not {value!r}")
     return value
 
-# %% ../nbs/07_models.ipynb #5f652c01
+# %% ../nbs/07_models.ipynb #81f3cd89
+class _Yaml(yaml.SafeLoader): pass
+
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), "-+0123456789")
+
+# %% ../nbs/07_models.ipynb #09044fbe
 def _read_yaml(path):
-    try: values = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    try: values = yaml.load(Path(path).read_text(encoding="utf-8"), _Yaml) or {}
     except OSError as e: raise FileNotFoundError(f"{path}: cannot read this config ({e.strerror})") from None
     except yaml.YAMLError as e: raise ValueError(f"{path}: not YAML: {' '.join(str(e).split())}") from None
     if isinstance(values, dict): return values
@@ -98,7 +101,7 @@ def _put(values, item):
     key, eq, text = item.partition("=")
     if not eq: raise ValueError(f"--set {item}: write key=value")
     outer, dot, inner = key.strip().partition(".")
-    value = yaml.safe_load(text)
+    value = yaml.load(text, _Yaml)
     values[outer] = {**values.get(outer, {}), inner: value} if dot else value
 
 def _unknown(key, types):
@@ -106,7 +109,7 @@ def _unknown(key, types):
     if key in get_type_hints(DPOSettings): return f"{key!r} is a setting of preference training, not of SFT"
     return f"unknown setting {key!r}; did you mean {difflib.get_close_matches(key, types, 1, 0)[0]!r}?"
 
-# %% ../nbs/07_models.ipynb #42614494
+# %% ../nbs/07_models.ipynb #57ae2f04
 def load_config(
     path: str,                 # YAML file with one `key: value` per line
     overrides: list = (),      # texts `key=value`, stronger than the file; `trainer.key=value` for a key of TRL's
@@ -121,7 +124,7 @@ def load_config(
         values[key] = _fit(key, value, types[key], path)
     return kind(**values)
 
-# %% ../nbs/07_models.ipynb #46f852e0
+# %% ../nbs/07_models.ipynb #09bf2048
 @contextmanager
 def quiet():
     "No progress bars inside, unless a person watches a terminal."
@@ -139,7 +142,7 @@ def quiet():
         if before[1]: logging.enable_progress_bar()
         if not before[2]: datasets.enable_progress_bars()
 
-# %% ../nbs/07_models.ipynb #2fcb3b04
+# %% ../nbs/07_models.ipynb #907a5dab
 _PADS = ("<|endoftext|>", "<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<unk>")
 
 def repair_tokenizer(
@@ -156,7 +159,7 @@ def repair_tokenizer(
     tokenizer.padding_side = "right"
     return tokenizer
 
-# %% ../nbs/07_models.ipynb #bf6b01dc
+# %% ../nbs/07_models.ipynb #021f38f7
 def _folder(name):
     "Where a model lies: the bundled base for `nano`, otherwise what it is called."
     return str(files("tool_use_dpo")/"nano_base") if name == "nano" else str(name)
@@ -173,7 +176,7 @@ def load_tokenizer(
     try: return repair_tokenizer(AutoTokenizer.from_pretrained(_folder(name)))
     except OSError as e: raise _missing(name, e) from None
 
-# %% ../nbs/07_models.ipynb #f4516edf
+# %% ../nbs/07_models.ipynb #44821c08
 PROJECTIONS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 def lora(
@@ -183,7 +186,7 @@ def lora(
     return LoraConfig(r=config.lora_r, lora_alpha=config.lora_alpha, lora_dropout=config.lora_dropout,
                       use_rslora=config.use_rslora, target_modules=PROJECTIONS, bias="none", task_type="CAUSAL_LM")
 
-# %% ../nbs/07_models.ipynb #63bbf75a
+# %% ../nbs/07_models.ipynb #da1701ce
 def _weights(path, load_in_4bit, dtype):
     "A plain model, in the precision that the machine is good at."
     gpu = torch.cuda.is_available()
@@ -207,7 +210,7 @@ def _agree(model, tokenizer):
         config.bos_token_id = tokenizer.bos_token_id
     return model
 
-# %% ../nbs/07_models.ipynb #2fe57999
+# %% ../nbs/07_models.ipynb #850c88be
 def load_model(
     name: str,                          # "nano", a Hugging Face id, or a folder with a model or an adapter
     load_in_4bit: bool = False,         # store the weights as NF4; needs bitsandbytes
@@ -217,7 +220,7 @@ def load_model(
     "A model, with its adapter if it has one."
     path, base = _folder(name), _base_of(name)
     if load_in_4bit and not find_spec("bitsandbytes"):
-        raise ImportError("load_in_4bit needs bitsandbytes (pip install 'tool-use-dpo[gpu]'); or set load_in_4bit: false")
+        raise ImportError("4-bit weights need bitsandbytes: pip install 'tool-use-dpo[gpu]', or set load_in_4bit=false")
     if base is None:
         try: return _agree(_weights(path, load_in_4bit, dtype), load_tokenizer(path))
         except OSError as e: raise _missing(name, e) from None
@@ -226,7 +229,7 @@ def load_model(
     model.peft_config["default"].base_model_name_or_path = base.name_or_path
     return model
 
-# %% ../nbs/07_models.ipynb #86df2273
+# %% ../nbs/07_models.ipynb #2db6ea0f
 def _unsloth(config):
     "The policy, by Unsloth."
     from unsloth import FastLanguageModel
@@ -240,7 +243,7 @@ def _unsloth(config):
         use_rslora=config.use_rslora, target_modules=PROJECTIONS, bias="none", random_state=config.seed,
         use_gradient_checkpointing=checkpointing)
 
-# %% ../nbs/07_models.ipynb #05e7f74d
+# %% ../nbs/07_models.ipynb #e8eea46f
 def load_policy(
     config: SFTSettings,  # model_name, load_in_4bit, the lora_… settings, seed
 ):                        # a PeftModel, or a transformers model for full weights; ValueError where settings contradict
@@ -256,7 +259,7 @@ def load_policy(
     model = load_model(config.model_name, config.load_in_4bit, True, torch.float32 if full else None)
     return model if full or base else get_peft_model(model, lora(config))
 
-# %% ../nbs/07_models.ipynb #8f5158e6
+# %% ../nbs/07_models.ipynb #a1e9d679
 def save_model(
     model,        # a transformers model or a PeftModel
     tokenizer,    # saved beside it
@@ -272,7 +275,7 @@ def save_model(
     tokenizer.save_pretrained(out)
     return Path(out)
 
-# %% ../nbs/07_models.ipynb #37eb1c84
+# %% ../nbs/07_models.ipynb #42cd18ec
 def merge(
     adapter: str,  # folder with an adapter
     out: str,      # folder for the whole model and its tokenizer

@@ -6,24 +6,24 @@
 __all__ = ['ByLength', 'newest_checkpoint', 'Local', 'trainer_args', 'open_run', 'Log', 'run', 'CallTrainer', 'sft_trainer',
            'sft']
 
-# %% ../nbs/09_sft.ipynb #0bc3b561
+# %% ../nbs/09_sft.ipynb #fc7aec22
 import dataclasses, hashlib, json, os, random, sys, zipfile
 from pathlib import Path
 
-# %% ../nbs/09_sft.ipynb #3219b9ac
+# %% ../nbs/09_sft.ipynb #78afbe9d
 import torch, trl
 from safetensors import SafetensorError, safe_open
 from torch.utils.data import Sampler
 from transformers import PrinterCallback, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
-# %% ../nbs/09_sft.ipynb #5ac4a923
+# %% ../nbs/09_sft.ipynb #185cb7a4
 from trl.trainer import utils as trl_utils
 from .chat import sft_rows
 from .models import SFTSettings, load_policy, load_tokenizer, quiet, save_model
 from .triplets import read_jsonl
 
-# %% ../nbs/09_sft.ipynb #e0d1c280
+# %% ../nbs/09_sft.ipynb #83ae7110
 class ByLength(Sampler):
     "Row numbers in random order, those of one batch about equally long."
     def __init__(self, lengths, batch_size, seed):
@@ -42,7 +42,7 @@ class ByLength(Sampler):
         rng.shuffle(batches)
         return iter(sum(batches, []) + rest)
 
-# %% ../nbs/09_sft.ipynb #1bdfd1c8
+# %% ../nbs/09_sft.ipynb #4c8552e2
 def _intact(file):
     "Whether a file of a checkpoint can be read to its end."
     try:
@@ -65,7 +65,7 @@ def newest_checkpoint(
         if _NEEDED <= {f.name for f in parts} and all(map(_intact, parts)): return str(path)
         print(f"{path.name} is incomplete and is passed over", file=sys.stderr)
 
-# %% ../nbs/09_sft.ipynb #33b73b2c
+# %% ../nbs/09_sft.ipynb #14dcc661
 class _TorchHead:
     "What TRL's Triton head returns for N hidden states, in plain torch."
     @staticmethod
@@ -83,7 +83,7 @@ class _TorchHead:
 
 if trl.__version__.startswith("1.15.") and not torch.cuda.is_available(): trl_utils._ChunkedLogProbFunction = _TorchHead
 
-# %% ../nbs/09_sft.ipynb #2e50d8b7
+# %% ../nbs/09_sft.ipynb #e6a04048
 class Local:
     "To mix into a trainer of TRL."
     def _send_telemetry(self): pass
@@ -98,7 +98,7 @@ class Local:
         if adapters: self.model.load_adapter(checkpoint, "default", is_trainable=True)
         else: super()._load_from_checkpoint(checkpoint, model)
 
-# %% ../nbs/09_sft.ipynb #17841ab5
+# %% ../nbs/09_sft.ipynb #1a86a649
 def trainer_args(
     config: SFTSettings,  # settings of a run
     kind: type,           # SFTConfig or DPOConfig
@@ -117,7 +117,7 @@ def trainer_args(
         logging_steps=config.logging_steps, save_steps=config.save_steps, save_total_limit=2, max_length=None,
         report_to="none", disable_tqdm=not sys.stderr.isatty(), dataloader_pin_memory=gpu), **more, **config.trainer})
 
-# %% ../nbs/09_sft.ipynb #c727a474
+# %% ../nbs/09_sft.ipynb #f9e6514c
 _FREE = {"output_dir", "logging_steps", "save_steps"}   # these may change between two starts of a run
 
 def open_run(
@@ -145,7 +145,7 @@ def open_run(
     part.replace(file)
     return rows
 
-# %% ../nbs/09_sft.ipynb #8525b251
+# %% ../nbs/09_sft.ipynb #e8aa7193
 class Log(TrainerCallback):
     "Keep metrics.jsonl in step with the history of the trainer."
     def on_log(self, args, state, control, **kwargs):
@@ -155,7 +155,7 @@ class Log(TrainerCallback):
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")
         part.replace(part.with_suffix(""))
 
-# %% ../nbs/09_sft.ipynb #95fc6223
+# %% ../nbs/09_sft.ipynb #b6ccc3a8
 def run(
     trainer,              # a trainer of TRL, mixed with `Local`
     config: SFTSettings,  # settings of the run
@@ -168,7 +168,7 @@ def run(
         save_model(trainer.accelerator.unwrap_model(trainer.model), trainer.processing_class, config.output_dir)
     return Path(config.output_dir)
 
-# %% ../nbs/09_sft.ipynb #4aa3b584
+# %% ../nbs/09_sft.ipynb #f39281e3
 class CallTrainer(Local, SFTTrainer): pass
 
 def sft_trainer(

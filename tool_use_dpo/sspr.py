@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['read_cases', 'case_messages', 'generate_answers', 'judge', 'summarize', 'evaluate', 'save_result']
 
-# %% ../nbs/11_sspr.ipynb #21e3af30
+# %% ../nbs/11_sspr.ipynb #cff65a70
 import json, os, re, sys, time
 from collections import Counter
 from dataclasses import asdict
@@ -18,7 +18,7 @@ from .schema import KINDS, extract_json, violations
 from .tools import as_tool, call_schema, make_call, signature, split_call
 from .triplets import _lines
 
-# %% ../nbs/11_sspr.ipynb #cc63db43
+# %% ../nbs/11_sspr.ipynb #2a0eb229
 def _need(row, key, kind):
     "The value of a field, if it is there and of the right type."
     if key not in row: raise ValueError(f"field {key!r} is missing")
@@ -40,20 +40,23 @@ def _gold_call(call, names):
             raise ValueError(f"{key!r} needs a list of acceptable values, got {accepted!r}")
     return {"name": name, "arguments": arguments, "omittable": list(call.get("omittable") or ())}
 
-# %% ../nbs/11_sspr.ipynb #c59623a9
-def _turn(message):
+# %% ../nbs/11_sspr.ipynb #f13a84ce
+def _turn(message, form="tool"):
     "A message of a conversation as role and text; earlier calls become JSON."
     if not isinstance(message, dict): raise ValueError(f"expected dict, got {type(message).__name__}")
-    calls = [c.get("function", c) for c in message.get("tool_calls") or ()]
-    texts = [json.dumps(make_call(c["name"], c["arguments"]), ensure_ascii=False) for c in calls]
-    return {"role": _need(message, "role", str), "content": "\n".join(filter(None, [message.get("content"), *texts]))}
+    texts = [_need({"content": ""} | {k: v for k, v in message.items() if v}, "content", str)]
+    for call in message.get("tool_calls") or ():
+        call = call.get("function", call)
+        call = make_call(_need(call, "name", str), _need(call, "arguments", dict), form)
+        texts.append(json.dumps(call, ensure_ascii=False))
+    return {"role": _need(message, "role", str), "content": "\n".join(filter(None, texts))}
 
-# %% ../nbs/11_sspr.ipynb #d4077019
+# %% ../nbs/11_sspr.ipynb #26e3ddca
 def _case(row):
     "The case that a line holds."
-    case = {"id": _need(row, "id", str), "request": row.get("request", "")}
-    if "messages" not in row: _need(row, "request", str)
-    else: case["messages"] = [_within("messages", _turn, m) for m in _need(row, "messages", list)]
+    case = {"id": _need(row, "id", str), "request": row.get("request") or ""}
+    if not row.get("messages"): _need(row, "request", str)
+    elif [_within("messages", _turn, m) for m in _need(row, "messages", list)]: case["messages"] = row["messages"]
     if row.get("context"): case["context"] = _need(row, "context", str)
     case["tools"] = [_within("tools", as_tool, t) for t in _need(row, "tools", list)]
     if not case["tools"]: raise ValueError("field 'tools': at least one is needed")
@@ -63,11 +66,11 @@ def _case(row):
         return {**case, "gold": [_within(f"gold[{i}]", _gold_call, c, names) for i, c in enumerate(calls)]}
     call = _within("chosen", json.loads, _need(row, "chosen", str))
     name, arguments = _within("chosen", split_call, call)
-    gold = {"name": name, "arguments": {k: [v] for k, v in arguments.items()}}
-    return {**case, "gold": [_within("chosen", _gold_call, gold, names)], "schema": _need(row, "schema", dict),
-            "form": "tool" if "tool" in call else "name"}
+    accepted = {k: [v] for k, v in arguments.items()} if isinstance(arguments, dict) else arguments
+    gold = _within("chosen", _gold_call, {"name": name, "arguments": accepted}, names)
+    return {**case, "gold": [gold], "schema": _need(row, "schema", dict), "form": "tool" if "tool" in call else "name"}
 
-# %% ../nbs/11_sspr.ipynb #a0bf8f54
+# %% ../nbs/11_sspr.ipynb #dae5c3d7
 def _schema(case, form):
     "What a call has to obey."
     return case.get("schema") or call_schema(case["tools"], strict=True, formats=False, form=form)
@@ -83,7 +86,7 @@ def _unfit(case, seen):
     if "schema" in case and asked in seen: return "with a request already there"
     seen.add(asked)
 
-# %% ../nbs/11_sspr.ipynb #132937eb
+# %% ../nbs/11_sspr.ipynb #f35ab062
 def read_cases(
     path: str,            # JSONL of case lines or triplets
     n: int = None,        # the first so many cases; None: all
@@ -107,19 +110,20 @@ def read_cases(
     if left_out: print(f"{Path(path).name}: {len(cases)} cases; left out: {reasons}", file=sys.stderr)
     return list(cases.values())[:n]
 
-# %% ../nbs/11_sspr.ipynb #fcf3f598
+# %% ../nbs/11_sspr.ipynb #58c94b47
 def case_messages(
     case: dict,                # from `read_cases`
     form: str = "tool",        # how a call is wrapped, see `tools.make_call`; a triplet's own form goes before it
     style: str = "signature",  # how tools are shown: "signature" or "json"
 ) -> list:                     # messages, the contract first
     "The messages that ask a model for the call of a case."
-    system, user = messages(case["tools"], case["request"], case.get("form", form), style)
+    form = case.get("form", form)
+    system, user = messages(case["tools"], case["request"], form, style)
     if "context" in case: system["content"] = f"{case['context']}\n\n{system['content']}"
-    return [system, *case.get("messages", [user])]
+    return [system, *(_turn(m, form) for m in case.get("messages", [user]))]
 
-# %% ../nbs/11_sspr.ipynb #5fdbfd35
-def _greedy(model, ids, ends, pad, limit):
+# %% ../nbs/11_sspr.ipynb #91b6a32d
+def _greedy(model, ids, ends, pad, limit, noise=None):
     "Continue prompts (lists of ids), each up to its end token or `limit` tokens."
     width = max(map(len, ids))
     tokens = torch.tensor([[pad] * (width - len(x)) + x for x in ids], device=model.device)
@@ -129,7 +133,8 @@ def _greedy(model, ids, ends, pad, limit):
     for _ in range(limit):
         out = model(input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache,
                     use_cache=True, logits_to_keep=1)
-        best, cache = out.logits[:, -1].argmax(-1), out.past_key_values
+        logits, cache = out.logits[:, -1], out.past_key_values
+        best = (noise(logits) if noise else logits).argmax(-1)
         for i, token in zip(alive, best.tolist()): answers[i].append(token)
         going = [j for j, i in enumerate(alive) if answers[i][-1] not in ends]
         if not going: break
@@ -141,13 +146,13 @@ def _greedy(model, ids, ends, pad, limit):
         mask = torch.cat([mask, mask.new_ones(len(alive), 1)], -1)
     return answers
 
-# %% ../nbs/11_sspr.ipynb #ba14e846
+# %% ../nbs/11_sspr.ipynb #bf60f222
 def _ends(model, tokenizer):
     "The ids of the tokens that end an answer."
     ends = model.generation_config.eos_token_id
     return {tokenizer.eos_token_id, *(ends if isinstance(ends, (list, tuple)) else [ends])} - {None}
 
-def _generate(model, tokenizer, prompts, max_new_tokens, batch_size, max_prompt_length):
+def _generate(model, tokenizer, prompts, max_new_tokens, batch_size, max_prompt_length, noise=None):
     "The ids of each answer, in the order of the prompts; None where a prompt is too long."
     ids = tokenizer(prompts, add_special_tokens=False)["input_ids"] if prompts else []
     longest = max_prompt_length or getattr(model.config, "max_position_embeddings", inf) - max_new_tokens
@@ -158,13 +163,22 @@ def _generate(model, tokenizer, prompts, max_new_tokens, batch_size, max_prompt_
         with torch.no_grad(), tqdm(total=len(order), desc="answers", disable=None) as bar:
             for at in range(0, len(order), batch_size):
                 batch = order[at:at + batch_size]
-                found = _greedy(model, [ids[i] for i in batch], ends, tokenizer.pad_token_id or 0, max_new_tokens)
+                found = _greedy(model, [ids[i] for i in batch], ends, tokenizer.pad_token_id or 0, max_new_tokens, noise)
                 for i, answer in zip(batch, found): answers[i] = answer
                 bar.update(len(batch))
     finally: model.train(training)
     return answers
 
-# %% ../nbs/11_sspr.ipynb #8516f14f
+# %% ../nbs/11_sspr.ipynb #smpexp1
+def _sampler(temperature, seed):
+    "Noise that makes the largest sum a sample: argmax(logits + T g), g Gumbel, has the law softmax(logits / T)."
+    rng = torch.Generator().manual_seed(seed)
+    def noise(logits):
+        g = -torch.log(torch.empty(logits.shape).exponential_(generator=rng))
+        return logits.float() + temperature * g.to(logits.device)
+    return noise
+
+# %% ../nbs/11_sspr.ipynb #d95f9ce0
 def _text(tokenizer, ids, ends):
     "An answer as text, without its end token."
     ids = ids[:-1] if ids and ids[-1] in ends else ids
@@ -177,12 +191,16 @@ def generate_answers(
     max_new_tokens: int = 256,      # longer answers are cut there
     batch_size: int = 32,           # prompts answered side by side; more needs more memory
     max_prompt_length: int = None,  # tokens; a longer prompt is answered with ""; None: all that the model has room for
+    temperature: float = 0.0,       # 0: greedy, whatever the batch size; above: samples
+    seed: int = 0,                  # of the samples
 ) -> list:                          # one text per prompt, in the same order
-    "The answers of a model, greedily, whatever the batch size."
-    answers = _generate(model, tokenizer, prompts, max_new_tokens, batch_size, max_prompt_length)
-    return ["" if ids is None else _text(tokenizer, ids, _ends(model, tokenizer)) for ids in answers]
+    "The answers of a model."
+    noise = _sampler(temperature, seed) if temperature else None
+    answers = _generate(model, tokenizer, prompts, max_new_tokens, batch_size, max_prompt_length, noise)
+    ends = _ends(model, tokenizer)
+    return ["" if ids is None else _text(tokenizer, ids, ends) for ids in answers]
 
-# %% ../nbs/11_sspr.ipynb #0a508a6b
+# %% ../nbs/11_sspr.ipynb #6ccb446c
 def _called(output):
     "Tool name and arguments of the first JSON object in a text, if it is a call in either form; otherwise None."
     text = extract_json(output)
@@ -190,7 +208,7 @@ def _called(output):
     try: return split_call(json.loads(text))
     except ValueError: return None
 
-# %% ../nbs/11_sspr.ipynb #376b524f
+# %% ../nbs/11_sspr.ipynb #63413613
 def _same(value, accepted):
     "Whether a value says the same as an acceptable one."
     if isinstance(value, str) and isinstance(accepted, str): return _plain(value) == _plain(accepted)
@@ -209,7 +227,7 @@ def _right(name, arguments, gold):
             and all(any(_same(arguments[k], v) for v in accepted) if k in arguments else k in gold["omittable"]
                     for k, accepted in wanted.items()))
 
-# %% ../nbs/11_sspr.ipynb #4b6f149c
+# %% ../nbs/11_sspr.ipynb #40f6401b
 def judge(
     output: str,         # what the model wrote
     case: dict,          # from `read_cases`
@@ -227,13 +245,13 @@ def judge(
             "exact": not found and call is not None and _right(*call, gold),
             "called": call[0] if call and isinstance(call[0], str) else None}
 
-# %% ../nbs/11_sspr.ipynb #cfe68b30
+# %% ../nbs/11_sspr.ipynb #cc710235
 def _interval(k, n, z=1.959963984540054):
     "Wilson's 95 % score interval for k of n."
     middle, half = k + z * z / 2, z * sqrt(k * (n - k) / n + z * z / 4)
     return [max(0.0, (middle - half) / (n + z * z)), min(1.0, (middle + half) / (n + z * z))]
 
-# %% ../nbs/11_sspr.ipynb #a74aab3b
+# %% ../nbs/11_sspr.ipynb #463067f7
 def summarize(
     rows: list,             # from `judge`; at least one
     name: str,              # of the model
@@ -253,12 +271,12 @@ def summarize(
             "per_kind": {k: every[k] for k in KINDS}, "seconds": seconds,
             "tokens_per_second": tokens / seconds if tokens and seconds else None, "rows": rows}
 
-# %% ../nbs/11_sspr.ipynb #b96b932f
+# %% ../nbs/11_sspr.ipynb #02762814
 def _row(output, case, form):
     "The verdict on an answer (None where the prompt was too long), with what a reader needs to follow it."
     row = judge(output or "", case, form)
     if output is None: row["violations"][0]["message"] = "not answered: the prompt is too long"
-    return {**row, "request": case["request"], "tools": [signature(t, True) for t in case["tools"]], "gold": case["gold"]}
+    return {**row, **{k: case[k] for k in ("request", "gold")}, "tools": [signature(t, True) for t in case["tools"]]}
 
 def evaluate(
     model: object,                  # a causal language model of transformers, with an adapter or without
@@ -281,7 +299,7 @@ def evaluate(
     rows = [_row(None if x is None else _text(tokenizer, x, ends), case, form) for x, case in zip(ids, cases)]
     return summarize(rows, name, data, seconds, tokens)
 
-# %% ../nbs/11_sspr.ipynb #7670082a
+# %% ../nbs/11_sspr.ipynb #10e59619
 def save_result(
     result: dict,  # from `evaluate` or `summarize`
     path: str,     # the file; its folder is made if it is not there

@@ -7,88 +7,13 @@ __all__ = ['ToolError', 'as_tool', 'to_openai', 'openapi_tools', 'load_tools', '
            'call_schema']
 
 # %% ../nbs/00_tools.ipynb #3c34dcc7
-import copy, inspect, json, re
+import json, re
 from pathlib import Path
+from urllib.parse import unquote
 
 # %% ../nbs/00_tools.ipynb #94e0ecb2
 class ToolError(ValueError):
     "A tool definition that cannot be used: the message says which tool, which field, and what is wrong."
-
-def _check_parameters(name, schema):
-    "Raise `ToolError` unless `schema` is a JSON Schema for an object."
-    if not isinstance(schema, dict): raise ToolError(f"tool {name!r}: parameters must be a JSON Schema object, "
-                                                     f"got {type(schema).__name__}")
-    from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import Draft202012Validator, validator_for
-    try: validator_for(schema, default=Draft202012Validator).check_schema(schema)
-    except SchemaError as e:
-        at = "/".join(map(str, e.absolute_path)) or "parameters"
-        raise ToolError(f"tool {name!r}: field {at!r}: {e.message}") from None
-    if schema.get("type", "object") != "object":
-        raise ToolError(f"tool {name!r}: field 'type': parameters must have type 'object', got {schema['type']!r}")
-
-# %% ../nbs/00_tools.ipynb #332fa293
-def _from_callable(f):
-    "The Tool of an annotated Python function with a Google-style docstring."
-    from transformers.utils import get_json_schema
-    try: return as_tool(get_json_schema(f))
-    except ToolError: raise
-    except Exception as e: raise ToolError(f"function {f.__name__!r}: {e}") from None
-
-def as_tool(
-    obj: object,       # a tool in OpenAI, Anthropic, MCP or plain form, or an annotated Python function
-    where: str = "",   # where it was found, for the error message
-) -> dict:             # `{"name", "description", "parameters"}`
-    "Bring one tool of any known form to the plain form; raises `ToolError`."
-    if callable(obj): return _from_callable(obj)
-    at = f"{where}: " if where else ""
-    if not isinstance(obj, dict): raise ToolError(f"{at}a tool must be an object or a function, got {type(obj).__name__}")
-    d = obj["function"] if isinstance(obj.get("function"), dict) else obj
-    name = d.get("name")
-    if not isinstance(name, str) or not name:
-        raise ToolError(f"{at}field 'name': a tool needs a name; keys found: {sorted(map(str, d))[:8]}")
-    keys = [k for k in ("parameters", "input_schema", "inputSchema") if d.get(k) is not None]
-    schema = d[keys[0]] if keys else {"type": "object", "properties": {}}
-    try: _check_parameters(name, schema)
-    except ToolError as e: raise ToolError(f"{at}{e}") from None
-    return {"name": name, "description": str(d.get("description") or "").strip(), "parameters": schema}
-
-# %% ../nbs/00_tools.ipynb #03175fbe
-def to_openai(
-    tools: list,   # Tools in any form that `as_tool` reads
-) -> list:         # the same in OpenAI form
-    "Tools in OpenAI's `{'type': 'function', 'function': …}` form."
-    return [{"type": "function", "function": as_tool(t)} for t in tools]
-
-# %% ../nbs/00_tools.ipynb #bebd5796
-def _json_schema(s):
-    "An OpenAPI schema object as JSON Schema: references to `$defs`, `nullable` as a type, no OpenAPI-only keys."
-    if isinstance(s, list): return [_json_schema(x) for x in s]
-    if not isinstance(s, dict): return s
-    drop = {"nullable", "example", "xml", "externalDocs", "discriminator"}
-    out = {k: v if k in ("enum", "const", "default", "required") else
-           {n: _json_schema(p) for n, p in v.items()} if k == "properties" and isinstance(v, dict) else _json_schema(v)
-           for k, v in s.items() if k not in drop or k == "example" and not isinstance(s.get("type", ""), str)}
-    if isinstance(out.get("$ref"), str): out["$ref"] = out["$ref"].replace("#/components/schemas/", "#/$defs/")
-    for k, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if out.get(k) is True: out[k] = out.pop(bound)
-        elif out.get(k) is False: del out[k]
-    if s.get("nullable") and "type" in out: out["type"] = [out["type"], "null"]
-    if s.get("nullable") and "enum" in out and None not in out["enum"]: out["enum"] = [*out["enum"], None]
-    return out
-
-# %% ../nbs/00_tools.ipynb #9a8d7b84
-def _deref(doc, obj, where):
-    "`obj`, or what its local `$ref` points to in `doc`."
-    while isinstance(obj, dict) and isinstance(obj.get("$ref"), str):
-        ref, at = obj["$ref"], doc
-        if not ref.startswith("#/"): raise ToolError(f"{where}: $ref {ref!r} leaves the file; bundle the document first")
-        for part in ref[2:].split("/"):
-            part = part.replace("~1", "/").replace("~0", "~")
-            if not isinstance(at, dict) or part not in at: raise ToolError(f"{where}: $ref {ref!r} points nowhere")
-            at = at[part]
-        obj = at
-    return obj
 
 def _refs(schema):
     "Every `$ref` string inside `schema`."
@@ -98,10 +23,101 @@ def _refs(schema):
     if isinstance(schema, list):
         for x in schema: yield from _refs(x)
 
+def _deref(doc, obj, where):
+    "`obj`, or what its local `$ref` points to in `doc`."
+    seen = set()
+    while isinstance(obj, dict) and isinstance(obj.get("$ref"), str):
+        ref, at = obj["$ref"], doc
+        if ref in seen: raise ToolError(f"{where}: $ref {ref!r} leads back to itself")
+        if ref != "#" and not ref.startswith("#/"):
+            raise ToolError(f"{where}: $ref {ref!r} leaves the file; bundle the document first")
+        for part in unquote(ref).split("/")[1:]:
+            part = part.replace("~1", "/").replace("~0", "~")
+            if isinstance(at, list): at = {str(i): x for i, x in enumerate(at)}
+            if not isinstance(at, dict) or part not in at: raise ToolError(f"{where}: $ref {ref!r} points nowhere")
+            at = at[part]
+        seen.add(ref)
+        obj = at
+    return obj
+
+# %% ../nbs/00_tools.ipynb #332fa293
+_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "null", "object": "dict",
+          "array": "list"}
+
+def _fault(schema):
+    "What is wrong with the schema of a tool's parameters; None if nothing is."
+    from jsonschema.exceptions import SchemaError
+    from jsonschema.validators import Draft202012Validator, validator_for
+    if not isinstance(schema, dict): return f"parameters must be a JSON Schema object, got {type(schema).__name__}"
+    if not isinstance(schema.get("$schema", ""), str): return "field '$schema': must be a string"
+    try: validator_for(schema, default=Draft202012Validator).check_schema(schema)
+    except SchemaError as e:
+        at = "/".join(map(str, e.absolute_path)) or "parameters"
+        unknown = at.split("/")[-1] == "type" and e.validator == "anyOf"
+        return f"field {at!r}: " + (f"{e.instance!r} is not one of {', '.join(_TYPES)}" if unknown else e.message)
+    if schema.get("type", "object") != "object":
+        return f"field 'type': parameters must have type 'object', got {schema['type']!r}"
+    try:
+        for ref in _refs(schema): _deref(schema, {"$ref": ref}, "parameters")
+    except ToolError as e: return str(e)
+
+# %% ../nbs/00_tools.ipynb #89bdf31c
+def _from_callable(f):
+    "The Tool of an annotated Python function with a Google-style docstring."
+    from transformers.utils import get_json_schema
+    try: return as_tool(get_json_schema(f))
+    except ToolError: raise
+    except Exception as e: raise ToolError(f"function {getattr(f, '__name__', f)!r}: {e}") from None
+
+def as_tool(
+    obj: object,       # a tool in OpenAI, Anthropic, MCP or plain form, or an annotated Python function
+    where: str = "",   # where it was found, for the error message
+) -> dict:             # `{"name", "description", "parameters"}`
+    "Bring one tool of any known form to the plain form; raises `ToolError`."
+    if callable(obj): return _from_callable(obj)
+    at = f"{where}: " if where else ""
+    if not isinstance(obj, dict):
+        raise ToolError(f"{at}a tool must be an object or a function, got {type(obj).__name__}")
+    d = obj["function"] if isinstance(obj.get("function"), dict) else obj
+    name = d.get("name")
+    if not isinstance(name, str) or not name:
+        raise ToolError(f"{at}field 'name': a tool needs a name; keys found: {sorted(map(str, d))[:8]}")
+    keys = [k for k in ("parameters", "input_schema", "inputSchema") if d.get(k) is not None]
+    schema = d[keys[0]] if keys else {"type": "object", "properties": {}}
+    fault = _fault(schema)
+    if fault: raise ToolError(f"{at}tool {name!r}: {fault}")
+    return {"name": name, "description": str(d.get("description") or "").strip(), "parameters": schema}
+
+# %% ../nbs/00_tools.ipynb #03175fbe
+def to_openai(
+    tools: list,   # tools in any form that `as_tool` reads
+) -> list:         # the same in OpenAI form
+    "Tools in OpenAI's `{'type': 'function', 'function': …}` form; raises `ToolError`."
+    return [{"type": "function", "function": as_tool(t)} for t in tools]
+
+# %% ../nbs/00_tools.ipynb #bebd5796
+_VALUES = ("enum", "const", "default", "examples", "required")                           # hold values, not schemas
+_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")  # hold schemas by name
+_OPENAPI_ONLY = ("nullable", "example", "xml", "externalDocs", "discriminator")
+
+def _json_schema(s):
+    "An OpenAPI schema object as JSON Schema: references to `$defs`, `nullable` as a type, no OpenAPI-only keys."
+    if isinstance(s, list): return [_json_schema(x) for x in s]
+    if not isinstance(s, dict): return s
+    out = {k: v if k in _VALUES else {n: _json_schema(p) for n, p in v.items()} if k in _MAPS and isinstance(v, dict)
+           else _json_schema(v) for k, v in s.items() if k not in _OPENAPI_ONLY}
+    if isinstance(out.get("$ref"), str): out["$ref"] = out["$ref"].replace("#/components/schemas/", "#/$defs/")
+    for k, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if out.get(k) is True and bound in out: out[k] = out.pop(bound)
+        elif isinstance(out.get(k), bool): del out[k]
+    if s.get("nullable") and "type" in out: out["type"] = [out["type"], "null"]
+    if s.get("nullable") and "enum" in out and None not in out["enum"]: out["enum"] = [*out["enum"], None]
+    return out
+
 # %% ../nbs/00_tools.ipynb #47671cb1
 def _with_defs(schema, doc, where):
     "`schema` with the `$defs` that its references reach, taken from `components/schemas`."
-    known, found, todo = doc.get("components", {}).get("schemas", {}), {}, [schema]
+    known, found, todo = (doc.get("components") or {}).get("schemas") or {}, {}, [schema]
     while todo:
         for ref in _refs(todo.pop()):
             name = ref.removeprefix("#/$defs/").split("/")[0]
@@ -112,87 +128,122 @@ def _with_defs(schema, doc, where):
             todo.append(found[name])
     return {**schema, "$defs": found} if found else schema
 
-# %% ../nbs/00_tools.ipynb #f6173596
-def _operation(doc, path, method, op, shared):
-    "The Tool of one OpenAPI operation."
-    where = f"{method.upper()} {path}"
-    name = op.get("operationId") or re.sub(r"\W+", "_", f"{method}{path}").strip("_")
+# %% ../nbs/00_tools.ipynb #8511d1f0
+def _parameters(doc, op, shared, where):
+    "Schemas by name, and required names, of an operation's parameters."
     props, required = {}, []
-    for p in [*shared, *op.get("parameters", [])]:
+    for p in [*shared, *(op.get("parameters") or [])]:
         p = _deref(doc, p, where)
         schema = p.get("schema") or next((c.get("schema", {}) for c in p.get("content", {}).values()), {})
         props[p["name"]] = _json_schema(schema) | ({"description": p["description"]} if p.get("description") else {})
         if p.get("required"): required.append(p["name"])
-    body = _deref(doc, op.get("requestBody", {}), where)
+    return props, required
+
+def _operation(doc, path, method, op, shared):
+    "The Tool of one OpenAPI operation."
+    where = f"{method.upper()} {path}"
+    props, required = _parameters(doc, op, shared, where)
+    body = _deref(doc, op.get("requestBody") or {}, where)
     media = next((c for t, c in body.get("content", {}).items() if "json" in t), None)
     if media is not None:
         schema = _json_schema(_deref(doc, media.get("schema", {}), where))
         flat = "properties" in schema and not props.keys() & schema["properties"].keys() and "allOf" not in schema
         props |= schema["properties"] if flat else {"body": schema}
         if body.get("required"): required += schema.get("required", []) if flat else ["body"]
-    schema = {"type": "object", "properties": props} | ({"required": sorted(set(required), key=required.index)} if required else {})
+    schema = {"type": "object", "properties": props} | ({"required": list(dict.fromkeys(required))} if required else {})
+    name = op.get("operationId") or re.sub(r"\W+", "_", f"{method}{path}").strip("_")
     text = op.get("summary") or op.get("description") or ""
     return as_tool({"name": name, "description": text, "parameters": _with_defs(schema, doc, where)}, where)
 
-# %% ../nbs/00_tools.ipynb #8511d1f0
+# %% ../nbs/00_tools.ipynb #79859079
+_METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+
 def openapi_tools(
     doc: dict,   # an OpenAPI 3.x document
 ) -> list:       # one Tool per operation
     "The tools of an OpenAPI document; raises `ToolError`."
-    version = str(doc.get("openapi", ""))
-    if not version.startswith("3"):
+    if not str(doc.get("openapi", "")).startswith("3"):
         raise ToolError(f"field 'openapi': only OpenAPI 3.x is read, got {doc.get('openapi') or doc.get('swagger')!r}")
-    methods, tools = ("get", "put", "post", "delete", "patch", "head", "options", "trace"), []
-    for path, item in (doc.get("paths") or {}).items():
-        item = _deref(doc, item, path)
-        for method in methods:
-            if method in item: tools.append(_operation(doc, path, method, item[method], item.get("parameters", [])))
+    tools, where = [], "field 'paths'"
+    try:
+        for path, item in (doc.get("paths") or {}).items():
+            where = path
+            item = _deref(doc, item or {}, path)
+            for method in (m for m in _METHODS if m in item):
+                where = f"{method.upper()} {path}"
+                tools.append(_operation(doc, path, method, item[method], item.get("parameters") or []))
+    except (AttributeError, KeyError, TypeError) as e:
+        raise ToolError(f"{where}: not as OpenAPI says: {type(e).__name__}: {e}") from None
     return tools
 
 # %% ../nbs/00_tools.ipynb #398d7190
-def _tools_in(obj, where):
-    "Yield every Tool in a parsed object."
-    if isinstance(obj, list):
-        for i, x in enumerate(obj): yield from _tools_in(x, f"{where}[{i}]")
-    elif isinstance(obj, dict) and ("openapi" in obj or "swagger" in obj): yield from openapi_tools(obj)
-    elif isinstance(obj, dict) and isinstance(obj.get("result"), dict): yield from _tools_in(obj["result"], where)
-    elif isinstance(obj, dict) and isinstance(obj.get("tools"), list): yield from _tools_in(obj["tools"], where)
-    elif isinstance(obj, dict) and isinstance(obj.get("functions"), list): yield from _tools_in(obj["functions"], where)
-    else: yield as_tool(obj, where)
+def _spot(text, i):
+    "Line and column, from 1, of position `i` in a text or in bytes."
+    newline = "\n" if isinstance(text, str) else b"\n"
+    return f"line {text.count(newline, 0, i) + 1}, column {i - text.rfind(newline, 0, i)}"
 
+def _read(path):
+    "The text of a UTF-8 file, without a byte order mark."
+    try: return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as e: raise ToolError(f"{path}: not text in UTF-8: byte {e.object[e.start]:#04x} at "
+                                                    f"{_spot(e.object, e.start)}") from None
+
+def _from_yaml(path, text):
+    "The JSON value of a YAML text."
+    import yaml
+    try: return json.loads(json.dumps(yaml.safe_load(text), default=str))
+    except yaml.YAMLError as e:
+        mark = getattr(e, "problem_mark", None)
+        why, at = (e.problem, mark.index) if mark else (e.reason, e.position) if hasattr(e, "position") else (e, 0)
+        raise ToolError(f"{path}: not YAML: {why} at {_spot(text, at)}") from None
+    except (TypeError, ValueError) as e: raise ToolError(f"{path}: YAML that JSON cannot say: {e}") from None
+
+# %% ../nbs/00_tools.ipynb #9728ed26
 def _parse(path):
     "Yield `(where, object)` for each document in a file."
-    text = Path(path).read_text(encoding="utf-8")
-    if str(path).endswith((".yaml", ".yml")):
-        import yaml
-        yield str(path), yaml.safe_load(text)
-        return
-    try: yield str(path), json.loads(text)
-    except json.JSONDecodeError:
-        for i, line in enumerate(text.splitlines(), 1):
-            try:
-                if line.strip(): yield f"{path}:{i}", json.loads(line)
-            except json.JSONDecodeError as e: raise ToolError(f"{path}:{i}: not JSON: {e.msg} at column {e.colno}") from None
+    text = _read(path)
+    if str(path).endswith((".yaml", ".yml")): yield str(path), _from_yaml(path, text)
+    elif text.strip():
+        try: yield str(path), json.loads(text)
+        except json.JSONDecodeError as e:
+            if e.msg != "Extra data" or "\n" in text[:e.pos].strip():
+                raise ToolError(f"{path}:{e.lineno}: not JSON: {e.msg} at column {e.colno}") from None
+            yield from _parse_lines(path, text)
 
-# %% ../nbs/00_tools.ipynb #1c424e45
+def _parse_lines(path, text):
+    "Yield `(where, object)` for each line of JSON Lines."
+    for i, line in enumerate(text.split("\n"), 1):
+        try:
+            if line.strip(): yield f"{path}:{i}", json.loads(line)
+        except json.JSONDecodeError as e:
+            raise ToolError(f"{path}:{i}: not JSON: {e.msg} at column {e.colno}") from None
+
+# %% ../nbs/00_tools.ipynb #0c4d2e32
+def _tools_in(obj, where):
+    "Yield every Tool in a parsed object."
+    d = obj if isinstance(obj, dict) else {}
+    wrapped = (("result", dict), ("tools", list), ("functions", list))
+    inner = next((d[k] for k, kind in wrapped if isinstance(d.get(k), kind)), None)
+    if isinstance(obj, list):
+        for i, x in enumerate(obj): yield from _tools_in(x, f"{where}[{i}]")
+    elif "openapi" in d or "swagger" in d:
+        try: yield from openapi_tools(obj)
+        except ToolError as e: raise ToolError(f"{where}: {e}") from None
+    elif inner is not None: yield from _tools_in(inner, where)
+    else: yield as_tool(obj, where)
+
 def load_tools(
     *sources: object,   # files (JSON, JSONL, YAML), or objects and functions that hold tools
 ) -> list:              # Tools in plain form, exact duplicates dropped, order kept
-    "Read tools from files and objects in any known form; raises `ToolError` and `FileNotFoundError`."
-    tools, seen = [], set()
-    for s in sources:
-        docs = _parse(s) if isinstance(s, (str, Path)) else [(getattr(s, "__name__", "tools"), s)]
-        for where, obj in docs:
-            for t in _tools_in(obj, where):
-                key = json.dumps(t, sort_keys=True)
-                if key not in seen: tools.append(t)
-                seen.add(key)
-    if sources and not tools: raise ToolError(f"no tool found in {', '.join(map(str, sources))}")
-    return tools
+    "Read tools from files and objects in any known form; raises `ToolError`, and `OSError` for a file."
+    tools, names = {}, [str(s) if isinstance(s, (str, Path)) else getattr(s, "__name__", "tools") for s in sources]
+    for s, name in zip(sources, names):
+        for where, obj in _parse(s) if isinstance(s, (str, Path)) else [(name, s)]:
+            for t in _tools_in(obj, where): tools.setdefault(json.dumps(t, sort_keys=True), t)
+    if sources and not tools: raise ToolError(f"no tool found in {', '.join(names)}")
+    return list(tools.values())
 
-# %% ../nbs/00_tools.ipynb #0c4d2e32
-_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "null", "object": "dict", "array": "list"}
-
+# %% ../nbs/00_tools.ipynb #81ce469c
 def _bounds(s, low, high):
     "`<low..high>` where the schema gives either."
     a, b = (next((str(s[k]) for k in keys if k in s), "") for keys in (low, high))
@@ -203,7 +254,8 @@ def _scalar(s, t):
     if t == "string":
         if "pattern" in s: return f"str</{s['pattern']}/>"
         return f"str<{s['format']}>" if "format" in s else "str" + _bounds(s, ["minLength"], ["maxLength"])
-    bounds = _bounds(s, ["minimum", "exclusiveMinimum"], ["maximum", "exclusiveMaximum"]) if t in ("integer", "number") else ""
+    number = t in ("integer", "number")
+    bounds = _bounds(s, ["minimum", "exclusiveMinimum"], ["maximum", "exclusiveMaximum"]) if number else ""
     return _TYPES.get(t, str(t)) + bounds
 
 # %% ../nbs/00_tools.ipynb #21d3e125
@@ -216,7 +268,7 @@ def _fields(s, root, open_):
     return ", ".join(one(k, v) for k, v in s.get("properties", {}).items())
 
 def _type(s, root, open_=()):
-    "The type expression of a schema."
+    "The type expression of a schema; `open_`: the references that led here."
     if not isinstance(s, dict): return "any" if s is not False else "never"
     if isinstance(s.get("$ref"), str):
         if s["$ref"] in open_: return s["$ref"].split("/")[-1]
@@ -231,12 +283,12 @@ def _type(s, root, open_=()):
     if t == "array": return f"list[{_type(s.get('items', True), root, open_)}]" + _bounds(s, ["minItems"], ["maxItems"])
     return _scalar(s, t) if t else "any"
 
-# %% ../nbs/00_tools.ipynb #efa3e8e4
+# %% ../nbs/00_tools.ipynb #034b59f1
 def signature(
     tool: dict,              # a Tool
     describe: bool = False,  # add the first sentence of its description as a comment
 ) -> str:                    # one line
-    "A tool as one line in type notation: `name(param: type, optional?: type)`."
+    "A tool as one line, `name(param: type, optional?: type)`; raises `ToolError` for a reference to nothing."
     s = tool["parameters"]
     line = f"{tool['name']}({_fields(s, s, ())})"
     first = re.split(r"(?<=[.!?])\s", " ".join(tool["description"].split()))[0]
@@ -245,13 +297,18 @@ def signature(
 # %% ../nbs/00_tools.ipynb #33c1af00
 _FORMS = {"tool": ("tool", "parameters"), "name": ("name", "arguments")}
 
+def _keys(form):
+    "The two keys of a call in this form."
+    if form not in _FORMS: raise ValueError(f"form {form!r} is unknown: give 'tool' or 'name'")
+    return _FORMS[form]
+
 def make_call(
     name: str,           # tool name
     arguments: dict,     # value by parameter
     form: str = "tool",  # "tool" for tool/parameters, "name" for name/arguments
 ) -> dict:               # the call as a JSON object
-    "Wrap a tool name and its arguments as a call."
-    n, a = _FORMS[form]
+    "Wrap a tool name and its arguments as a call; raises `ValueError` for an unknown form."
+    n, a = _keys(form)
     return {n: name, a: arguments}
 
 def split_call(
@@ -268,28 +325,36 @@ def contract(
     form: str = "tool",        # how a call is wrapped, see `make_call`
     style: str = "signature",  # "signature": a line each; "json": the full schemas
 ) -> str:                      # the system text
-    "The text that tells a model how to call, and what."
-    n, a = _FORMS[form]
+    "The text that tells a model how to call, and what; raises `ValueError` for an unknown form or style."
+    n, a = _keys(form)
+    if style not in ("signature", "json"): raise ValueError(f"style {style!r} is unknown: give 'signature' or 'json'")
     lines = [signature(t, True) if style == "signature" else json.dumps(t, ensure_ascii=False) for t in tools]
-    return f'Call a tool. Answer with one JSON object, nothing else: {{"{n}": NAME, "{a}": {{...}}}}\nTools:\n' + "\n".join(lines)
+    how = f'Call a tool. Answer with one JSON object, nothing else: {{"{n}": NAME, "{a}": {{...}}}}'
+    return f"{how}\nTools:\n" + "\n".join(lines)
 
 # %% ../nbs/00_tools.ipynb #fd9a2358
-_DATE, _TIME = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])", r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?"
+_DATE = r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])"
+_TIME = r"([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?"
+_BYTE = r"(25[0-5]|2[0-4]\d|1?\d?\d)"
 _PATTERNS = {"date": f"^{_DATE}$", "time": f"^{_TIME}$", "date-time": f"^{_DATE}T{_TIME}$",
-    "uuid": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$", "email": r"^[^@\s]+@[^@\s]+\.[^@\s]+$",
-    "ipv4": r"^((25[0-5]|2[0-4]\d|1?\d?\d)(\.|$)){4}$"}
+             "uuid": "^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$",
+             "email": r"^[^@\s]+@[^@\s]+\.[^@\s]+$", "ipv4": rf"^({_BYTE}\.){{3}}{_BYTE}$"}
+
+# %% ../nbs/00_tools.ipynb #74b65507
 _COMBINE = ("allOf", "anyOf", "oneOf", "if")
 
 def _close(s, strict, formats):
     "A copy of `s` with open objects closed and known formats as patterns."
     if not isinstance(s, dict): return s
     s = dict(s)
-    mixed = any(k in s for k in _COMBINE) and ("properties" in s or "allOf" in s)  # one branch cannot see another's properties
-    if strict and ("properties" in s or "allOf" in s) and not s.keys() & {"additionalProperties", "unevaluatedProperties"}:
+    mixed = any(k in s for k in _COMBINE) and ("properties" in s or "allOf" in s)
+    said = s.keys() & {"additionalProperties", "unevaluatedProperties"}
+    if strict and ("properties" in s or "allOf" in s) and not said:
         s["unevaluatedProperties" if mixed else "additionalProperties"] = False
     for k in ("properties", "$defs", "definitions", "patternProperties"):
         if isinstance(s.get(k), dict): s[k] = {n: _close(v, strict, formats) for n, v in s[k].items()}
-    for k in ("items", "additionalProperties"): s |= {k: _close(s[k], strict, formats)} if isinstance(s.get(k), dict) else {}
+    for k in ("items", "additionalProperties"):
+        if isinstance(s.get(k), dict): s[k] = _close(s[k], strict, formats)
     for k in ("anyOf", "oneOf", "allOf", "prefixItems", "items"):
         if isinstance(s.get(k), list): s[k] = [_close(x, strict and not mixed, formats) for x in s[k]]
     if formats and s.get("format") in _PATTERNS and "pattern" not in s: s["pattern"] = _PATTERNS[s["format"]]
@@ -301,11 +366,12 @@ def _rebase(s, at):
     if isinstance(s, list): return [_rebase(x, at) for x in s]
     if not isinstance(s, dict): return s
     return {k: at + v[1:] if k == "$ref" and isinstance(v, str) and v.startswith("#") else
+            {n: _rebase(x, at) for n, x in v.items()} if k in _MAPS and isinstance(v, dict) else
             v if k in ("enum", "const", "default", "examples") else _rebase(v, at) for k, v in s.items()}
 
 def _one_call(tool, form, strict, formats, defs):
     "The call schema of one tool; what it refers to is put in `defs`."
-    n, a = _FORMS[form]
+    n, a = _keys(form)
     params = {k: v for k, v in _close(tool["parameters"], strict, formats).items() if k not in ("$schema", "$id")}
     params.setdefault("type", "object")
     if strict and "properties" not in params and not params.keys() & {*_COMBINE, "additionalProperties", "$ref"}:
@@ -316,14 +382,14 @@ def _one_call(tool, form, strict, formats, defs):
     return {"type": "object", "properties": {n: {"const": tool["name"]}, a: params}, "required": [n, a],
             "additionalProperties": False}
 
-# %% ../nbs/00_tools.ipynb #a8f20689
+# %% ../nbs/00_tools.ipynb #b3f0bb36
 def call_schema(
     tools: list,            # Tools; at least one
     strict: bool = True,    # close every object that lists its properties
     formats: bool = True,   # enforce date, time, date-time, uuid, email and ipv4 as patterns
-    form: str = "tool",     # how a call is wrapped, see `make_call`
+    form: str = "tool",     # how a call is wrapped: "tool" or "name", see `make_call`
 ) -> dict:                  # a JSON Schema (draft 2020-12 unless all tools name another)
-    "The one schema that a well-formed call to any of `tools` satisfies; raises `ToolError`."
+    "The one schema that a well-formed call to any of `tools` satisfies; raises `ToolError` and `ValueError`."
     if not tools: raise ToolError("a call schema needs at least one tool")
     defs, drafts = {}, {t["parameters"].get("$schema") for t in tools}
     calls = [_one_call(t, form, strict, formats, defs) for t in tools]
