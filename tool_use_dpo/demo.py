@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ['demo_data', 'own_mistakes', 'control_rows', 'demo']
 
-# %% ../nbs/16_demo.ipynb #bc4ca4fe
+# %% ../nbs/16_demo.ipynb #4abc6617
 import json, random, time
 from dataclasses import asdict, replace
 from pathlib import Path
 
-# %% ../nbs/16_demo.ipynb #337d1080
+# %% ../nbs/16_demo.ipynb #5eb4430d
 from .generate import generate, load_catalogue, random_tool
 from .schema import violations
 from .negatives import negative
 from .tools import as_tool, call_schema, make_call
 from .triplets import append_jsonl, dedupe, leak_audit, make_triplet, read_jsonl
 
-# %% ../nbs/16_demo.ipynb #b91c6b4e
+# %% ../nbs/16_demo.ipynb #26f4892d
 _SIZES = {   # rows: of the cold start, asked for own mistakes, certified pairs, of the test
     "full": {"sft": 1200, "asked": 1600, "renamed": 800, "certified": 320, "test": 960},
     "quick": {"sft": 96, "asked": 32, "renamed": 32, "certified": 32, "test": 48}}
@@ -28,7 +28,7 @@ def _made_up(n, seed):
     tools = {t["name"]: t for t in (random_tool(rng) for _ in range(n)) if t["name"] not in taken}
     return [{**t, "domain": "made up", "split": "train"} for t in tools.values()]
 
-# %% ../nbs/16_demo.ipynb #0f00d485
+# %% ../nbs/16_demo.ipynb #8336148b
 def _rows(file, make):
     "The rows of a file, which is made first if it is not whole."
     if not Path(file).exists():
@@ -38,7 +38,7 @@ def _rows(file, make):
         part.rename(file)
     return read_jsonl(file)
 
-# %% ../nbs/16_demo.ipynb #681fd617
+# %% ../nbs/16_demo.ipynb #d57409cf
 def _renamed(n, seed):
     "Training requests as people word them, for catalogue tools under new names: hard ones, to find mistakes on."
     from tool_use_dpo.nano import _draft
@@ -53,7 +53,7 @@ def _renamed(n, seed):
 
 def _unworded(entry): return {k: v for k, v in entry.items() if k not in ("phrasings", "clauses")}
 
-# %% ../nbs/16_demo.ipynb #a437d871
+# %% ../nbs/16_demo.ipynb #3f0d3729
 def demo_data(
     out: str,      # folder for the files
     sizes: dict,   # how many rows, see `_SIZES`
@@ -76,7 +76,7 @@ def demo_data(
     if leaks: raise ValueError(f"test and training share {len(leaks)} things, first {leaks[0]}")
     return data
 
-# %% ../nbs/16_demo.ipynb #4b9bcb50
+# %% ../nbs/16_demo.ipynb #a8321b1c
 def _wrong(answer, row):
     "What is wrong with an answer to a triplet's request: a violation, `semantic` if valid but not the call, or None."
     found = violations(answer, row["schema"])
@@ -104,7 +104,7 @@ def own_mistakes(
                                     {"rejected": answer, "violation": bad}, row["split"]))
     return out
 
-# %% ../nbs/16_demo.ipynb #7798c465
+# %% ../nbs/16_demo.ipynb #a86d684d
 def control_rows(
     pairs: int,   # preference pairs trained on, times epochs
     asked: int,   # requests answered to find own mistakes
@@ -112,7 +112,7 @@ def control_rows(
     "How many SFT rows cost as much as a preference stage."
     return round((8 * pairs + 2 * asked) / 3)
 
-# %% ../nbs/16_demo.ipynb #be75a14f
+# %% ../nbs/16_demo.ipynb #b13dba00
 _SFT = {"model_name": "nano", "max_seq_length": 768, "batch_size": 16, "grad_accum_steps": 1, "learning_rate": 3e-4,
         "epochs": 1, "warmup_steps": 10, "optim": "adamw_torch", "lora_r": 0, "load_in_4bit": False,
         "gradient_checkpointing": False, "save_steps": 50}
@@ -139,7 +139,7 @@ class _Stage:
         place = {"model_name": start, "output_dir": str(self.out / name), "seed": self.seed}
         run(kind(**{**base, **settings, **place}), rows)
 
-# %% ../nbs/16_demo.ipynb #77a45b36
+# %% ../nbs/16_demo.ipynb #1b6d8540
 def _evaluate(stage, name, cases):
     "The result of a stage's model, measured unless it was measured before."
     from tool_use_dpo.sspr import evaluate, save_result
@@ -164,7 +164,7 @@ def _pairs(stage, data):
     stage.say(f"{len(pairs)} pairs: {own} own mistakes on {len(data['asked'])} requests, {len(pairs) - own} certified")
     return pairs
 
-# %% ../nbs/16_demo.ipynb #1dd44bed
+# %% ../nbs/16_demo.ipynb #6c3c5709
 def _summary(stage):
     "The figures of all stages without their rows, and the paired tests."
     from tool_use_dpo.analysis import paired
@@ -182,7 +182,7 @@ def _verdict(summary):
             f"{100 * lo:+.1f} to {100 * hi:+.1f}, McNemar p = {t['p']:.1g}) and {100 * e['difference']:+.1f} points of "
             f"exact calls (p = {e['p']:.2g}).")
 
-# %% ../nbs/16_demo.ipynb #02990451
+# %% ../nbs/16_demo.ipynb #c9d74404
 def _claim(out, run):
     "Make the folder of a run; raises `ValueError` if another run is in it."
     out.mkdir(parents=True, exist_ok=True)
@@ -192,7 +192,7 @@ def _claim(out, run):
                          "choose another folder or remove it")
     file.write_text(json.dumps(run))
 
-# %% ../nbs/16_demo.ipynb #78d1103e
+# %% ../nbs/16_demo.ipynb #c5966ee7
 def demo(
     out: str = "demo",      # folder for data, models, results, summary.json and report.html
     quick: bool = False,    # a tenth of everything: shows that it runs, proves nothing
@@ -217,7 +217,7 @@ def demo(
     _evaluate(stage, "dpo", cases)
     return _finish(stage)
 
-# %% ../nbs/16_demo.ipynb #5afa57d6
+# %% ../nbs/16_demo.ipynb #74e3096d
 def _control(stage, data, pairs, n):
     "Rows for the control: the chosen answers of the preference stage's own requests first, then fresh ones."
     tools = load_catalogue("train") + _made_up(300, stage.seed)
