@@ -7,7 +7,7 @@ __all__ = ['demo_data', 'own_mistakes', 'control_rows', 'demo']
 
 # %% ../nbs/16_demo.ipynb #4abc6617
 import json, random, time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 # %% ../nbs/16_demo.ipynb #5eb4430d
@@ -29,6 +29,8 @@ def _made_up(n, seed):
     return [{**t, "domain": "made up", "split": "train"} for t in tools.values()]
 
 # %% ../nbs/16_demo.ipynb #8336148b
+def _train_tools(seed): return load_catalogue("train") + _made_up(300, seed)
+
 def _rows(file, make):
     "The rows of a file, which is made first if it is not whole."
     if not Path(file).exists():
@@ -60,7 +62,7 @@ def demo_data(
     seed: int,     # of tools and rows
 ) -> dict:         # rows by use: "sft", "asked", "certified", "test"
     "Generate what the stages read; raises `ValueError` if the test shares anything with training."
-    tools = load_catalogue("train") + _made_up(300, seed)
+    tools = _train_tools(seed)
     want = {"sft": sizes["sft"], "asked": sizes["asked"], "certified": sizes["certified"]}
     def train():
         rows = list(generate(sum(want.values()), tools, seed=seed, split="train"))
@@ -121,8 +123,7 @@ _DPO = {**_SFT, "max_prompt_length": 768, "batch_size": 8, "learning_rate": 2e-5
 
 class _Stage:
     "Trains and evaluates, keeps what is already done, and says how long each step took."
-    def __init__(self, out, size, seed):
-        self.out, self.size, self.seed, self.results, self.started = Path(out), size, seed, {}, time.perf_counter()
+    def __init__(self, out, seed): self.out, self.seed, self.results, self.started = Path(out), seed, {}, time.perf_counter()
 
     def say(self, text): print(f"[{time.perf_counter() - self.started:5.0f} s] {text}", flush=True)
 
@@ -200,7 +201,7 @@ def demo(
 ) -> dict:                  # what summary.json holds
     "Baseline, SFT, more SFT and IPO on the bundled base, measured on held-out domains; the same call again resumes."
     size = _SIZES["quick" if quick else "full"]
-    stage = _Stage(out, size, seed)
+    stage = _Stage(out, seed)
     _claim(stage.out, {"quick": quick, "seed": seed})
     stage.say("making data: tools and domains of the test are in no training text")
     data = demo_data(out, size, seed)
@@ -220,7 +221,7 @@ def demo(
 # %% ../nbs/16_demo.ipynb #74e3096d
 def _control(stage, data, pairs, n):
     "Rows for the control: the chosen answers of the preference stage's own requests first, then fresh ones."
-    tools = load_catalogue("train") + _made_up(300, stage.seed)
+    tools = _train_tools(stage.seed)
     known = data["asked"] + data["certified"]
     def make(): return (known + list(generate(max(1, n - len(known)), tools, seed=stage.seed + 1, split="train")))[:n]
     rows = _rows(stage.out / "more.jsonl", make)
