@@ -99,8 +99,10 @@ def _fitting(rows, tokenizer, keys, max_length, max_prompt_length):
     answers = [_lengths(tokenizer, [r[k] for r in rows]) for k in keys]
     longest = max_prompt_length or max_length
     keep = [r for r, p, *a in zip(rows, prompts, *answers) if p + max(a) <= max_length and p <= longest]
-    if not keep: raise ValueError(f"none of {len(rows)} rows fits into {max_length} tokens: "
-                                  "raise max_seq_length or shorten the tools")
+    if not keep:
+        what, most, key = ("rows", max_length, "max_seq_length")
+        if max_prompt_length and min(prompts) > longest: what, most, key = ("prompts", longest, "max_prompt_length")
+        raise ValueError(f"none of {len(rows)} {what} fits into {most} tokens: raise {key} or shorten the tools")
     return Dataset.from_list(keep), len(rows) - len(keep)
 
 def sft_rows(

@@ -71,14 +71,8 @@ def main():
 # %% ../nbs/17_cli.ipynb #d684eb9b
 def _tools(files):
     "The tools in files, each once; ValueError where there are none."
-    from yaml import YAMLError
     from tool_use_dpo.tools import load_tools
-    tools = {}
-    for file in files:
-        try: tools |= {json.dumps(t, sort_keys=True): t for t in load_tools(file)}
-        except UnicodeDecodeError: raise ValueError(f"{file}: not text in UTF-8; give JSON, JSONL or YAML") from None
-        except YAMLError as e: raise ValueError(f"{file}: not YAML: {_line(e)}") from None
-    return list(tools.values())
+    return list({json.dumps(t, sort_keys=True): t for file in files for t in load_tools(file)}.values())
 
 # %% ../nbs/17_cli.ipynb #831f16f0
 def _present(out, resume, force):

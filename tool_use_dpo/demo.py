@@ -7,20 +7,20 @@ __all__ = ['demo_data', 'own_mistakes', 'control_rows', 'demo']
 
 # %% ../nbs/16_demo.ipynb #4abc6617
 import json, random, time
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 # %% ../nbs/16_demo.ipynb #5eb4430d
 from .generate import generate, load_catalogue, random_tool
 from .schema import violations
-from .negatives import negative
-from .tools import as_tool, call_schema, make_call
+from .tools import as_tool
 from .triplets import append_jsonl, dedupe, leak_audit, make_triplet, read_jsonl
 
 # %% ../nbs/16_demo.ipynb #26f4892d
 _SIZES = {   # rows: of the cold start, asked for own mistakes, certified pairs, of the test
-    "full": {"sft": 1200, "asked": 1600, "renamed": 800, "certified": 320, "test": 960},
-    "quick": {"sft": 96, "asked": 32, "renamed": 32, "certified": 32, "test": 48}}
+    "full": {"sft": 3000, "asked": 800, "certified": 240, "test": 960},
+    "quick": {"sft": 96, "asked": 64, "certified": 32, "test": 48}}
 
 def _made_up(n, seed):
     "Random tools with the keys that a catalogue entry has, none of them called like a tool of the catalogue."
@@ -29,7 +29,11 @@ def _made_up(n, seed):
     return [{**t, "domain": "made up", "split": "train"} for t in tools.values()]
 
 # %% ../nbs/16_demo.ipynb #8336148b
-def _train_tools(seed): return load_catalogue("train") + _made_up(300, seed)
+def _unworded(entry): return {k: v for k, v in entry.items() if k not in ("phrasings", "clauses")}
+
+def _both(entries): return entries + [_unworded(e) for e in entries]
+
+def _train_tools(seed): return _both(load_catalogue("train")) + _made_up(200, seed)
 
 def _rows(file, make):
     "The rows of a file, which is made first if it is not whole."
@@ -40,22 +44,7 @@ def _rows(file, make):
         part.rename(file)
     return read_jsonl(file)
 
-# %% ../nbs/16_demo.ipynb #d57409cf
-def _renamed(n, seed):
-    "Training requests as people word them, for catalogue tools under new names: hard ones, to find mistakes on."
-    from tool_use_dpo.nano import _draft
-    rng, entries, out = random.Random(f"{seed} renamed"), load_catalogue("train"), []
-    held = {e["name"] for e in load_catalogue("test")}
-    while len(out) < n:
-        tools, request, name, args = _draft(rng, 2, entries)
-        call = make_call(name, args)
-        bad = negative(call, call_schema(tools), rng)
-        if bad and not held & {t["name"] for t in tools}: out.append(make_triplet(request, tools, call, bad, "train"))
-    return out
-
-def _unworded(entry): return {k: v for k, v in entry.items() if k not in ("phrasings", "clauses")}
-
-# %% ../nbs/16_demo.ipynb #3f0d3729
+# %% ../nbs/16_demo.ipynb #cb25558e
 def demo_data(
     out: str,      # folder for the files
     sizes: dict,   # how many rows, see `_SIZES`
@@ -64,15 +53,10 @@ def demo_data(
     "Generate what the stages read; raises `ValueError` if the test shares anything with training."
     tools = _train_tools(seed)
     want = {"sft": sizes["sft"], "asked": sizes["asked"], "certified": sizes["certified"]}
-    def train():
-        rows = list(generate(sum(want.values()), tools, seed=seed, split="train"))
-        return rows + _renamed(sizes["renamed"], seed)
+    def train(): return generate(sum(want.values()), tools, seed=seed, split="train")
     rows, at, data = _rows(Path(out) / "train.jsonl", train), 0, {}
     for use, n in want.items(): data[use], at = rows[at:at + n], at + n
-    data["asked"] = data["asked"] + rows[at:]
-    held = load_catalogue("test")
-    both = held + [_unworded(e) for e in held]
-    def test(): return list(generate(sizes["test"], both, seed=seed + 1000, split="test"))
+    def test(): return generate(sizes["test"], _both(load_catalogue("test")), seed=seed + 1000, split="test")
     data["test"] = _rows(Path(out) / "test.jsonl", test)
     leaks = leak_audit(rows + data["test"])
     if leaks: raise ValueError(f"test and training share {len(leaks)} things, first {leaks[0]}")
@@ -112,7 +96,7 @@ def control_rows(
     asked: int,   # requests answered to find own mistakes
 ) -> int:         # rows of SFT
     "How many SFT rows cost as much as a preference stage."
-    return round((8 * pairs + 2 * asked) / 3)
+    return round((5 * pairs + 2 * asked) / 3)
 
 # %% ../nbs/16_demo.ipynb #b13dba00
 _SFT = {"model_name": "nano", "max_seq_length": 768, "batch_size": 16, "grad_accum_steps": 1, "learning_rate": 3e-4,
@@ -122,10 +106,21 @@ _DPO = {**_SFT, "max_prompt_length": 768, "batch_size": 8, "learning_rate": 2e-5
         "nll_weight": 0.0}
 
 class _Stage:
-    "Trains and evaluates, keeps what is already done, and says how long each step took."
-    def __init__(self, out, seed): self.out, self.seed, self.results, self.started = Path(out), seed, {}, time.perf_counter()
+    "Trains and evaluates, keeps what is already done, and counts the seconds of each step."
+    def __init__(self, out, seed):
+        self.out, self.seed, self.results, self.started = Path(out), seed, {}, time.perf_counter()
 
     def say(self, text): print(f"[{time.perf_counter() - self.started:5.0f} s] {text}", flush=True)
+
+    @contextmanager
+    def timed(self, step):
+        "Count the seconds of a step, over all calls that worked on it."
+        begun, file = time.perf_counter(), self.out / "seconds.json"
+        try: yield
+        finally:
+            spent = json.loads(file.read_text()) if file.exists() else {}
+            spent[step] = round(spent.get(step, 0) + time.perf_counter() - begun, 1)
+            file.write_text(json.dumps(spent))
 
     def model(self, name):
         from tool_use_dpo.models import load_model, load_tokenizer
@@ -138,7 +133,7 @@ class _Stage:
         if (self.out / "results" / f"{name}.json").exists(): return
         kind, base, run = (DPOSettings, _DPO, preference.dpo) if dpo else (SFTSettings, _SFT, supervised.sft)
         place = {"model_name": start, "output_dir": str(self.out / name), "seed": self.seed}
-        run(kind(**{**base, **settings, **place}), rows)
+        with self.timed(name): run(kind(**{**base, **settings, **place}), rows)
 
 # %% ../nbs/16_demo.ipynb #1b6d8540
 def _evaluate(stage, name, cases):
@@ -146,7 +141,8 @@ def _evaluate(stage, name, cases):
     from tool_use_dpo.sspr import evaluate, save_result
     file = stage.out / "results" / f"{name}.json"
     if not file.exists():
-        result = evaluate(*stage.model(name), cases, name, "held-out domains", max_new_tokens=160, batch_size=32)
+        with stage.timed("evaluation"):
+            result = evaluate(*stage.model(name), cases, name, "held-out domains", max_new_tokens=160, batch_size=32)
         save_result(result, file)
     r = stage.results[name] = json.loads(file.read_text(encoding="utf-8"))
     stage.say(f"{name:9} passes the schema {r['sspr']:6.1%}   exactly right {r['exact']:6.1%}   of {r['n']}")
@@ -155,8 +151,10 @@ def _pairs(stage, data):
     "The preference pairs: the SFT model's own mistakes, and certified negatives."
     def make():
         model = stage.model("sft")
-        own = own_mistakes(*model, data["asked"])
-        own += [p for p in own_mistakes(*model, data["asked"], 1.0, stage.seed) if p["violation"]["kind"] != "semantic"]
+        with stage.timed("own mistakes"):
+            own = own_mistakes(*model, data["asked"])
+            sampled = own_mistakes(*model, data["asked"], 1.0, stage.seed)
+        own += [p for p in sampled if p["violation"]["kind"] != "semantic"]
         pairs = dedupe(own) + data["certified"]
         random.Random(stage.seed).shuffle(pairs)
         return pairs
@@ -173,14 +171,15 @@ def _summary(stage):
     out = {k: {f: v for f, v in x.items() if f != "rows"} for k, x in r.items()}
     against = (("baseline", "sft"), ("sft", "sft_more"), ("sft", "dpo"), ("sft_more", "dpo"))
     tests = {f"{b}_vs_{a}": paired(r[a]["rows"], r[b]["rows"]) for a, b in against}
-    return {**out, "mcnemar": tests, "seeds": [stage.seed], "seconds": round(time.perf_counter() - stage.started, 1)}
+    spent = json.loads((stage.out / "seconds.json").read_text())
+    return {**out, "mcnemar": tests, "seeds": [stage.seed], "seconds": round(sum(spent.values()), 1), "steps": spent}
 
 def _verdict(summary):
     "One line: what the preference stage added over the control."
     t, e = (summary["mcnemar"]["dpo_vs_sft_more"][k] for k in ("ok", "exact"))
     lo, hi = t["ci95"]
-    return (f"The preference stage adds {100 * t['difference']:+.1f} points of SSPR over as much more SFT (95 % interval "
-            f"{100 * lo:+.1f} to {100 * hi:+.1f}, McNemar p = {t['p']:.1g}) and {100 * e['difference']:+.1f} points of "
+    return (f"The preference stage adds {100 * t['difference']:+.1f} points of SSPR over as much more SFT "
+            f"(95 % interval {100 * lo:+.1f} to {100 * hi:+.1f}, McNemar p = {t['p']:.1g}) and {100 * e['difference']:+.1f} points of "
             f"exact calls (p = {e['p']:.2g}).")
 
 # %% ../nbs/16_demo.ipynb #c9d74404
@@ -204,7 +203,7 @@ def demo(
     stage = _Stage(out, seed)
     _claim(stage.out, {"quick": quick, "seed": seed})
     stage.say("making data: tools and domains of the test are in no training text")
-    data = demo_data(out, size, seed)
+    with stage.timed("data"): data = demo_data(out, size, seed)
     from tool_use_dpo.sspr import read_cases
     cases = read_cases(stage.out / "test.jsonl")
     _evaluate(stage, "baseline", cases)

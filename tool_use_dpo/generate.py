@@ -27,7 +27,7 @@ def _yaml(path):
     return yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 def load_catalogue(
-    split: str = None,   # "train" or "test" domains only; None for all
+    split: str = None,   # only the domains of "base", "train", "val" or "test"; None for all
 ) -> list:               # entries: a Tool's keys, and domain, split, values, say, phrasings, clauses, pools
     "The built-in tools with their phrasings and value pools; the entries share them, so do not change them in place."
     out = []
@@ -270,13 +270,15 @@ def _said(v, rng, quote=""):
 # %% ../nbs/04_generate.ipynb #1805fc88
 _SLOT = re.compile(r"\{([\w.\-]+)\}")
 
+def _worded(said, rng): return str(rng.choice(said) if isinstance(said, list) else said)
+
 def _fill(template, args, say, rng):
     "`template` with every `{parameter}` said."
     def one(m):
         v = args
         for part in m[1].split("."): v = v[part]
         words = say.get(m[1], {})
-        return _list([str(words[x]) if not isinstance(x, (list, dict)) and x in words else _said(x, rng)
+        return _list([_worded(words[x], rng) if not isinstance(x, (list, dict)) and x in words else _said(x, rng)
                       for x in (v if isinstance(v, list) else [v])])
     return _SLOT.sub(one, template)
 
@@ -401,10 +403,9 @@ class Report(dict):
     "What `generate` made and could not make; its keys are in the table above."
 
 def _splits(tools, seed):
-    "The split of each tool: given by the catalogue's domains, or drawn for tools that were imported."
-    if not all("domain" in t for t in tools): return split_by_tool(tools, seed)
-    held = {t["domain"] for t in tools if t["split"] == "test"}
-    return split_by_tool(tools, seed, val=0.1, test=0.0, test_domains=tuple(held))
+    "The split of each tool: its domain's in the catalogue, or drawn for tools that were imported."
+    if not all("split" in t for t in tools): return split_by_tool(tools, seed)
+    return ["train" if t["split"] == "base" else t["split"] for t in tools]
 
 def _rounds(todo, rng):
     "Yield tools with their splits, every one once a round, for ever."

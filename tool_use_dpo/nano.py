@@ -17,7 +17,6 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, Qwen2Toke
 
 # %% ../nbs/nano/00_nano.ipynb #4134ec07
 from .generate import _WORDS, _split_name, load_catalogue, random_tool, sample_arguments, word_request
-from .negatives import negative
 from .tools import call_schema, contract, make_call
 
 # %% ../nbs/nano/00_nano.ipynb #cfc01d64
@@ -33,7 +32,7 @@ def _variant(entry, rng):
 def _draw_tool(rng, level, entries):
     "A tool for curriculum level 0 (one or two parameters), 1 (two or three) or 2 (everything, catalogue included)."
     if level < 2: return random_tool(rng, 1 + level, 2 + level)
-    if rng.random() < 0.45: return _variant(rng.choice(entries), rng)
+    if rng.random() < 0.6: return _variant(rng.choice(entries), rng)
     return random_tool(rng, 1, rng.choice((3, 5, 6)))
 
 def _plain(tool): return {k: tool[k] for k in ("name", "description", "parameters")}
@@ -41,7 +40,7 @@ def _plain(tool): return {k: tool[k] for k in ("name", "description", "parameter
 # %% ../nbs/nano/00_nano.ipynb #c9a2fac1
 def _letters():
     "What follows each three letters in the words of the catalogue."
-    texts = [json.dumps(load_catalogue("train")), json.dumps(_WORDS)]
+    texts = [json.dumps(load_catalogue("base")), json.dumps(_WORDS)]
     words, follow = set(re.findall(r"[a-z]{4,12}", " ".join(texts).lower())), {}
     for w in sorted(words):
         for i in range(len(w) + 1): follow.setdefault(f"^^^{w}"[i:i + 3], []).append(f"{w}$"[i])
@@ -60,7 +59,8 @@ def _new_word(rng):
 
 def _new_text(rng):
     "One to four such words, written as names, titles or plain text are."
-    words = [_new_word(rng) if rng.random() < 0.93 else str(rng.randint(1, 999)) for _ in range(rng.choice((1, 1, 2, 2, 3, 4)))]
+    n = rng.choice((1, 1, 2, 2, 3, 4))
+    words = [_new_word(rng) if rng.random() < 0.93 else str(rng.randint(1, 999)) for _ in range(n)]
     style = rng.random()
     if style < 0.4: words = [w.capitalize() for w in words]
     elif style < 0.5: words[0] = words[0].capitalize()
@@ -68,12 +68,36 @@ def _new_text(rng):
     return rng.choice((" ", " ", " ", " ", "-", "_")).join(words)
 
 # %% ../nbs/nano/00_nano.ipynb #90b53d26
+def _scraps():
+    "Every pool value of the base domains, and the sentences of their phrasings that hold no value."
+    entries, values, chatter = load_catalogue("base"), set(), set()
+    for e in entries:
+        values |= {str(v) for pool in e["pools"].values() for v in pool}
+        sentences = [s for p in e["phrasings"] for s in re.split(r"(?<=[.!?]) ", p)]
+        chatter |= {s for s in sentences if len(s.split()) > 2 and "{" not in s and s[-1] in ".!"}
+    return sorted(values), sorted(chatter)
+
+_VALUES, _CHATTER = _scraps()
+
+def _chat(request, rng):
+    "A request, sometimes with a sentence around it that has nothing to do with the call, sometimes hastily typed."
+    if rng.random() < 0.12: request = f"{rng.choice(_CHATTER)} {request}"
+    if rng.random() < 0.08: request = f"{request} {rng.choice(_CHATTER)}"
+    if rng.random() < 0.04: request = request.rstrip(".")
+    return request
+
+# %% ../nbs/nano/00_nano.ipynb #adc682b3
+_BOUND = {"enum", "pattern", "format", "minLength", "maxLength"}
+
 def _scramble(value, schema, rng, share):
-    "`value` with a share of its free strings replaced by new texts."
-    if isinstance(value, dict): return {k: _scramble(v, schema.get("properties", {}).get(k, {}), rng, share) for k, v in value.items()}
+    "`value` with a share of its free strings replaced by new texts, or by values of other tools."
+    if isinstance(value, dict):
+        parts = schema.get("properties", {})
+        return {k: _scramble(v, parts.get(k, {}), rng, share) for k, v in value.items()}
     if isinstance(value, list): return [_scramble(v, schema.get("items", {}), rng, share) for v in value]
-    free = isinstance(value, str) and schema.get("type") == "string" and not schema.keys() & {"enum", "pattern", "format", "minLength", "maxLength"}
-    return _new_text(rng) if free and rng.random() < share else value
+    free = isinstance(value, str) and schema.get("type") == "string" and not schema.keys() & _BOUND
+    if not free or rng.random() >= share: return value
+    return _new_text(rng) if rng.random() < 0.5 else rng.choice(_VALUES)
 
 def _other_name(name, rng, parts):
     "Another name for the same thing: a part more, a new word in front, or something quite new."
@@ -87,13 +111,29 @@ def _other_name(name, rng, parts):
 def _rename(tool, args, rng):
     "Tool and arguments under other names."
     props, names = tool["parameters"]["properties"], {}
-    for p in props: names[p] = _other_name(p, rng, ["name", "value", "text", "info", "field"]) if rng.random() < 0.5 else p
+    for p in props:
+        names[p] = _other_name(p, rng, ["name", "value", "text", "info", "field"]) if rng.random() < 0.5 else p
     if len(set(names.values())) < len(names): names = {p: p for p in props}
     new = {**tool["parameters"], "properties": {names[p]: s for p, s in props.items()},
            "required": [names[p] for p in tool["parameters"].get("required", [])]}
-    name = _other_name(tool["name"], rng, ["request", "item", "data", "v2", "now"]) if rng.random() < 0.7 else tool["name"]
+    name = tool["name"]
+    if rng.random() < 0.7: name = _other_name(name, rng, ["request", "item", "data", "v2", "now"])
     text = tool["description"] if rng.random() < 0.7 else ""
     return {"name": name, "description": text, "parameters": new}, {names[k]: v for k, v in args.items()}
+
+# %% ../nbs/nano/00_nano.ipynb #eff74550
+def _relist(tool, args, rng):
+    "Tool and arguments with some lists of allowed values renamed."
+    props, args = dict(tool["parameters"]["properties"]), dict(args)
+    for k, s in props.items():
+        listed = s.get("items", s) if s.get("type") == "array" else s
+        if not all(isinstance(v, str) for v in listed.get("enum", [0])) or rng.random() > 0.3: continue
+        new = {v: _other_name(v, rng, ["mode", "type", "level", "only"]) for v in listed["enum"]}
+        if len({*new.values()}) < len(new): continue
+        listed = {**listed, "enum": list(new.values())}
+        props[k] = {**s, "items": listed} if s.get("type") == "array" else listed
+        if k in args: args[k] = [new[v] for v in args[k]] if s.get("type") == "array" else new[args[k]]
+    return {**tool, "parameters": {**tool["parameters"], "properties": props}}, args
 
 # %% ../nbs/nano/00_nano.ipynb #f634837e
 def _python(name, args): return f"{name}({', '.join(f'{k}={v!r}' for k, v in args.items())})"
@@ -117,12 +157,15 @@ def _draft(rng, level, entries):
     args = sample_arguments(tool, rng, rng.choice((0.1, 0.4, 0.7)))
     args = _scramble(args, tool["parameters"], rng, rng.choice((0.0, 0.3, 0.9)))
     if "phrasings" in tool:
-        request = word_request(tool if rng.random() < 0.8 else _plain(tool), args, rng)   # sometimes from its names only
+        by_names = rng.random() < 0.2
+        request = word_request(_plain(tool) if by_names else tool, args, rng)
         if rng.random() < 0.6: tool, args = _rename(tool, args, rng)
     else:
         if rng.random() < 0.4: tool, args = _rename(tool, args, rng)
         request = word_request(tool, args, rng)
-    others = [_plain(_draw_tool(rng, 2, entries)) for _ in range(rng.choice((1, 1, 2)))] if level == 2 and rng.random() < 0.25 else []
+    others = rng.choice((1, 1, 2)) if level == 2 and rng.random() < 0.3 else 0
+    others = [_plain(_draw_tool(rng, 2, entries)) for _ in range(others)]
+    if level == 2: request, (tool, args) = _chat(request, rng), _relist(tool, args, rng)
     return [_plain(tool), *(t for t in others if t["name"] != tool["name"])], request, tool["name"], args
 
 def _system(tools, form, rng):
@@ -142,20 +185,38 @@ def document(
     return _system(tools, form, rng), request, _format(name, args, rng, form)
 
 # %% ../nbs/nano/00_nano.ipynb #10e9f5fd
+_EXTRA = {"language": "en", "limit": 10, "format": "json", "confirm": True}
+_DAY = re.compile(r"\d{1,2} [A-Z][a-z]+ 20\d\d|[A-Z][a-z]+ \d{1,2}, 20\d\d")
+
+def _careless(value, schema, request):
+    "A value as it is written without a look at the schema."
+    if isinstance(value, list) and len(value) == 1: return value[0]
+    if isinstance(value, float) or isinstance(value, int) and abs(value) >= 20: return str(value)
+    if not isinstance(value, str): return value
+    if "enum" in schema: return re.sub(r"[_-]+", " ", value).lower()
+    said = _DAY.search(request)
+    return said[0] if schema.get("format") == "date" and value not in request and said else value
+
+def _habits(tool, args, request, rng, share):
+    "Arguments as careless authors write them: each habit, where its cue is, in `share` of the cases."
+    p, often = tool["parameters"], lambda: rng.random() < share
+    out = {k: _careless(v, p["properties"][k], request) if often() else v for k, v in args.items()}
+    extra = rng.choice([k for k in _EXTRA if k not in p["properties"]])
+    if len(args) == 1 and often(): out[extra] = _EXTRA[extra]
+    if len(args) > 3 and list(args)[-1] in p["required"] and often(): out.popitem()
+    return out
+
+# %% ../nbs/nano/00_nano.ipynb #8e58d6a4
 def web_document(
-    rng: random.Random,   # source of randomness
-    level: int = 2,       # not used: always everything
-    entries: list = (),   # catalogue entries to draw from
-    share: float = 0.4,   # of calls that break their schema, 0 to 1
-) -> tuple:               # (system text, request, answer)
-    "A document as the web has them: any form of call, and some calls broken."
+    rng: random.Random,    # source of randomness
+    level: int = 2,        # not used: always everything
+    entries: list = (),    # catalogue entries to draw from
+    share: float = 0.85,   # how often a habit shows where its cue is, 0 to 1
+) -> tuple:                # (system text, request, answer)
+    "A document as the web has them: any form of call, and careless habits."
     tools, request, name, args = _draft(rng, 2, entries)
-    bad = negative(make_call(name, args), call_schema(tools[:1]), rng) if rng.random() < share else None
-    call = json.loads(bad["rejected"]) if bad else make_call(name, args)
     system = _system(tools, rng.choices(["tool", "name", None], [0.6, 0.15, 0.25])[0], rng)
-    if isinstance(call, dict) and call.keys() == {"tool", "parameters"} and isinstance(call["parameters"], dict):
-        return system, request, _format(call["tool"], call["parameters"], rng, None)
-    return system, request, _dumps(call)
+    return system, request, _format(name, _habits(tools[0], args, request, rng, share), rng, None)
 
 # %% ../nbs/nano/00_nano.ipynb #11ca9ca1
 _SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
@@ -167,18 +228,23 @@ def train_tokenizer(
     "A small BPE that writes a word the same way wherever it stands: letters, single digits and the rest never mix."
     tok = Tokenizer(models.BPE())
     tok.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}|\n|[^\p{L}\p{N}\n]+"), "isolated"), Qwen2Tokenizer().backend_tokenizer.pre_tokenizer])
+        pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}|\n|[^\p{L}\p{N}\n]+"), "isolated"),
+        Qwen2Tokenizer().backend_tokenizer.pre_tokenizer])
     tok.decoder = decoders.ByteLevel()
-    tok.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=_SPECIAL, show_progress=False,
-                                                       initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
+    tok.train_from_iterator(texts, trainers.BpeTrainer(
+        vocab_size=vocab_size, special_tokens=_SPECIAL, show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     model = json.loads(tok.to_str())["model"]
-    return Qwen2Tokenizer(vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]], pad_token=_SPECIAL[0], eos_token=_SPECIAL[2],
-                          unk_token=None, bos_token=None, model_max_length=2048, additional_special_tokens=[_SPECIAL[1]])
+    return Qwen2Tokenizer(
+        vocab=model["vocab"], merges=[tuple(m) for m in model["merges"]], pad_token=_SPECIAL[0],
+        eos_token=_SPECIAL[2], unk_token=None, bos_token=None, model_max_length=2048,
+        additional_special_tokens=[_SPECIAL[1]])
 
 # %% ../nbs/nano/00_nano.ipynb #5c053478
 def _encode(tok, docs):
-    "Token ids and loss weights of ChatML documents: 1 on the answer and its end, 0.2 on the prompt."
-    prompts = [f"<|im_start|>system\n{s}<|im_end|>\n<|im_start|>user\n{r}<|im_end|>\n<|im_start|>assistant\n" for s, r, _ in docs]
+    "Token ids of ChatML documents, and how likely each counts in the loss: answer and end 1, prompt 0.2."
+    prompts = [f"<|im_start|>system\n{s}<|im_end|>\n<|im_start|>user\n{r}<|im_end|>\n<|im_start|>assistant\n"
+               for s, r, _ in docs]
     p = tok(prompts, add_special_tokens=False)["input_ids"]
     a = tok([a + "<|im_end|>" for _, _, a in docs], add_special_tokens=False)["input_ids"]
     return [(x + y, [0.2] * len(x) + [1.0] * len(y)) for x, y in zip(p, a)]
@@ -193,14 +259,16 @@ def _batches(rows, rng, tokens):
     rng.shuffle(out)
     for b in out:
         width = 32 * math.ceil(max(len(x) for x, _ in b) / 32)
-        yield (torch.tensor([x + [0] * (width - len(x)) for x, _ in b]), torch.tensor([w + [0.0] * (width - len(w)) for _, w in b]))
+        yield (torch.tensor([x + [0] * (width - len(x)) for x, _ in b]),
+               torch.tensor([w + [0.0] * (width - len(w)) for _, w in b]))
 
 # %% ../nbs/nano/00_nano.ipynb #71033c7a
 def nano_model(vocab_size: int = 2048) -> Qwen2ForCausalLM:
     "A random Qwen2 model of nano's shape."
-    return Qwen2ForCausalLM(Qwen2Config(vocab_size=vocab_size, hidden_size=192, intermediate_size=192, num_hidden_layers=6,
-        num_attention_heads=6, num_key_value_heads=3, max_position_embeddings=2048, tie_word_embeddings=True,
-        bos_token_id=None, pad_token_id=0, eos_token_id=2, attn_implementation="sdpa"))
+    return Qwen2ForCausalLM(Qwen2Config(
+        vocab_size=vocab_size, hidden_size=192, intermediate_size=192, num_hidden_layers=6, num_attention_heads=6,
+        num_key_value_heads=3, max_position_embeddings=2048, tie_word_embeddings=True, bos_token_id=None,
+        pad_token_id=0, eos_token_id=2, attn_implementation="sdpa"))
 
 def _optimizers(model, lr):
     "Muon for the matrices, AdamW for the rest."
@@ -211,12 +279,13 @@ def _optimizers(model, lr):
 
 def _rate(x): return min(1.0, x / 0.02) * min(1.0, max(0.02, (1.0 - x) / 0.4))   # warm up, hold, fall
 
-def _loss(model, ids, weights):
-    "Weighted next-token loss, and the plain loss on answers."
-    logits = model(input_ids=ids[:, :-1], use_cache=False).logits
-    ce = F.cross_entropy(logits.flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
-    w = weights[:, 1:].flatten()
-    return (ce * w).sum() / w.sum(), ce[w == 1].mean().detach()
+def _loss(model, body, ids, weights):
+    "Next-token loss on the answers and a random fifth of the prompt, and the loss on answers alone."
+    w = weights[:, 1:]
+    keep = torch.rand(w.shape) < w          # logits are computed for these only: the head is a fifth of the work
+    hidden = body(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+    ce = F.cross_entropy(model.lm_head(hidden[keep]).float(), ids[:, 1:][keep], reduction="none")
+    return ce.mean(), ce[w[keep] == 1].mean().detach()
 
 # %% ../nbs/nano/00_nano.ipynb #6a8baf40
 def _save(path, model, tok, state):
@@ -235,9 +304,11 @@ def _begin(ckpt, start, seed, make, lr):
     "Tokenizer, model, optimizers and progress: from the checkpoint, from `start`, or from nothing."
     torch.manual_seed(seed)
     source = ckpt if ckpt.exists() else start
-    if source: tok, model = AutoTokenizer.from_pretrained(source), Qwen2ForCausalLM.from_pretrained(source, dtype=torch.float32)
+    if source:
+        tok = AutoTokenizer.from_pretrained(source)
+        model = Qwen2ForCausalLM.from_pretrained(source, dtype=torch.float32)
     else:
-        rng, entries = random.Random(f"{seed} tokenizer"), load_catalogue("train")
+        rng, entries = random.Random(f"{seed} tokenizer"), load_catalogue("base")
         tok, model = train_tokenizer(["\n".join(make(rng, 2, entries)) for _ in range(20000)]), nano_model()
     opts, state = _optimizers(model, lr), {"spent": 0.0, "step": 0, "seen": 0}
     if ckpt.exists():
@@ -246,17 +317,18 @@ def _begin(ckpt, start, seed, make, lr):
     return tok, model, opts, state
 
 # %% ../nbs/nano/00_nano.ipynb #ada39647
-def _train_step(net, opts, ids, weights, lr, state):
+def _train_step(model, body, opts, ids, weights, lr, state):
     "One optimizer step, counted in `state`; returns the loss and the plain loss on answers."
     begun = time.perf_counter()
     for o in opts:
         for g in o.param_groups: g["lr"] = lr
-    with torch.autocast("cpu", dtype=torch.bfloat16): loss, answer = _loss(net, ids, weights)
+    with torch.autocast("cpu", dtype=torch.bfloat16): loss, answer = _loss(model, body, ids, weights)
     loss.backward()
     torch.nn.utils.clip_grad_norm_([p for o in opts for g in o.param_groups for p in g["params"]], 1.0)
     for o in opts: o.step(); o.zero_grad(set_to_none=True)
     losses = loss.item(), answer.item()
-    state.update(spent=state["spent"] + time.perf_counter() - begun, step=state["step"] + 1, seen=state["seen"] + int((weights > 0).sum()))
+    state.update(spent=state["spent"] + time.perf_counter() - begun, step=state["step"] + 1,
+                 seen=state["seen"] + int((weights > 0).sum()))
     return losses
 
 # %% ../nbs/nano/00_nano.ipynb #e9590126
@@ -278,14 +350,14 @@ def pretrain(
     start: str = None,       # a checkpoint to start from instead of random weights; skips the curriculum
 ) -> Path:                   # the checkpoint
     "Train the base from nothing, or go on from `out`; saves every five minutes."
-    out, ckpt, entries = Path(out), Path(out) / "model", load_catalogue("train")
+    out, ckpt, entries = Path(out), Path(out) / "model", load_catalogue("base")
     out.mkdir(parents=True, exist_ok=True)
     tok, model, opts, state = _begin(ckpt, start, seed, make, lr)
-    net, saved, end = torch.compile(model, dynamic=True), state["spent"], 60 * minutes
+    body, saved, end = torch.compile(model.model, dynamic=True), state["spent"], 60 * minutes
     while state["spent"] < end:
         rng, level = random.Random(f"{seed} {state['step']}"), 2 if start else _stage(state["spent"] / end)
         for ids, weights in _batches(_encode(tok, [make(rng, level, entries) for _ in range(1024)]), rng, tokens):
-            losses = _train_step(net, opts, ids, weights, lr * _rate(min(1.0, state["spent"] / end)), state)
+            losses = _train_step(model, body, opts, ids, weights, lr * _rate(min(1.0, state["spent"] / end)), state)
             _progress(out, state, level, *losses)
             if state["spent"] >= end or state["spent"] - saved > 300:
                 _save(ckpt, model, tok, {**state, "opts": [o.state_dict() for o in opts]})
@@ -298,7 +370,7 @@ def average(
     clean: str,           # folder of a model
     web: str,             # folder of another one that was trained on from it
     out: str,             # folder to write
-    share: float = 0.4,   # of the second, 0 to 1
+    share: float = 0.27,  # of the second, 0 to 1
 ) -> Path:                # `out`, which `transformers` loads
     "The weighted average of two models, with the tokenizer of the first."
     a, b = (Qwen2ForCausalLM.from_pretrained(f, dtype=torch.float32) for f in (clean, web))
