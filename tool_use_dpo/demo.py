@@ -105,6 +105,7 @@ _SFT = {"model_name": "nano", "max_seq_length": 768, "batch_size": 16, "grad_acc
 _DPO = {**_SFT, "max_prompt_length": 768, "batch_size": 8, "learning_rate": 2e-5, "beta": 0.05, "ipo_reduction": "sum",
         "nll_weight": 0.0}
 
+# %% ../nbs/16_demo.ipynb #c6400be7
 class _Stage:
     "Trains and evaluates, keeps what is already done, and counts the seconds of each step."
     def __init__(self, out, seed):

@@ -54,6 +54,17 @@ def shares_prefix(
     full = all(kind == "full_attention" for kind in getattr(config, "layer_types", None) or ["full_attention"])
     return full and config._attn_implementation in ("sdpa", "eager")
 
+def _two_rows(model, batch, answers, real):
+    "The same with every prompt read twice."
+    first = int(batch["completion_mask"].any(0).nonzero()[0])   # the token before an answer predicts it
+    keep = batch["input_ids"].shape[1] - first + 1
+    logits = model(input_ids=batch["input_ids"], use_cache=False, logits_to_keep=keep).logits[:, -keep:-1]
+    at = batch["completion_mask"].int().argmax(1, keepdim=True) - first
+    at = at + torch.arange(answers.shape[1], device=real.device)
+    logits = logits.gather(1, at.clamp(max=logits.shape[1] - 1)[..., None].expand(-1, -1, logits.shape[-1]))
+    return token_logps(logits, answers, real.long()), real.long()
+
+# %% ../nbs/10_dpo.ipynb #7e4d3346
 def answer_logps(
     model,                 # a causal language model
     batch: dict,           # input_ids and completion_mask, (2B,T) each, padded on the right, chosen before rejected
@@ -73,16 +84,6 @@ def answer_logps(
     head = token_logps(logits[:, :1], ids[:, p + c:p + c + 1], rejected[:, :1])   # it, too, follows the prompt
     sides = logps[:, :c], torch.cat([head, logps[:, c + 1:]], 1)
     return torch.cat([F.pad(x, (0, answers.shape[1] - x.shape[1])) for x in sides]), real.long()
-
-def _two_rows(model, batch, answers, real):
-    "The same with every prompt read twice."
-    first = int(batch["completion_mask"].any(0).nonzero()[0])   # the token before an answer predicts it
-    keep = batch["input_ids"].shape[1] - first + 1
-    logits = model(input_ids=batch["input_ids"], use_cache=False, logits_to_keep=keep).logits[:, -keep:-1]
-    at = batch["completion_mask"].int().argmax(1, keepdim=True) - first
-    at = at + torch.arange(answers.shape[1], device=real.device)
-    logits = logits.gather(1, at.clamp(max=logits.shape[1] - 1)[..., None].expand(-1, -1, logits.shape[-1]))
-    return token_logps(logits, answers, real.long()), real.long()
 
 # %% ../nbs/10_dpo.ipynb #04e0aa76
 _REF = ("ref_chosen_logps", "ref_rejected_logps")

@@ -99,6 +99,7 @@ def _scramble(value, schema, rng, share):
     if not free or rng.random() >= share: return value
     return _new_text(rng) if rng.random() < 0.5 else rng.choice(_VALUES)
 
+# %% ../nbs/nano/00_nano.ipynb #734d557f
 def _other_name(name, rng, parts):
     "Another name for the same thing: a part more, a new word in front, or something quite new."
     u = rng.random()
