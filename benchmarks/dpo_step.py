@@ -50,7 +50,7 @@ def trainer_for(variant, folder, rows):
             config = dataclasses.replace(config, precompute_ref_log_probs=variant == "trl_best")
             args = trainer_args(config, DPOConfig, beta=config.beta, loss_type=["ipo"],
                                 precompute_ref_log_probs=config.precompute_ref_log_probs)
-            data = ours.train_dataset.select_columns(["prompt", "chosen", "rejected", "length"])
+            data = ours.train_dataset.select_columns(["prompt", "chosen", "rejected", "place"])
             trainer = Stock(load_policy(config), None, args, train_dataset=data,
                             processing_class=load_tokenizer(str(folder)))
     if variant == "trl":

@@ -11,7 +11,6 @@ from pathlib import Path
 
 # %% ../nbs/10_dpo.ipynb #55170b8f
 import torch
-import torch.nn.functional as F
 from accelerate.utils import is_peft_model
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.utils import use_adapter
@@ -23,67 +22,124 @@ from .models import DPOSettings, load_model, load_policy, load_tokenizer, quiet
 from .sft import Local, open_run, run, trainer_args
 
 # %% ../nbs/10_dpo.ipynb #5857d74e
-def _sides(batch):
-    "Answer ids (2B,K) and their mask, the first column of each, and the length of each prompt (B)."
-    ids, mask = batch["input_ids"], batch["completion_mask"].bool()
-    start, n = mask.int().argmax(1, keepdim=True), mask.sum(1, keepdim=True)
-    k = torch.arange(int(n.max()), device=ids.device)
-    return ids.gather(1, (start + k).clamp(max=ids.shape[1] - 1)), k < n, start
+def _common(a, b):
+    "How many tokens two texts have in common at the beginning."
+    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
 
-def _layout(batch):
-    "Token ids (B,P+C+R), positions and who sees whom of `[prompt | chosen | rejected]`, and the widths P, C and R."
-    answers, real, start = _sides(batch)
-    (chosen, rejected), half = answers.chunk(2), len(answers) // 2
-    start, c, r = start[:half], int(real[:half].sum(1).max()), int(real[half:].sum(1).max())
-    p = int(start.max())
-    at = torch.arange(p, device=answers.device) - (p - start)   # negative in the padding on the left
-    k = torch.arange(max(c, r), device=answers.device) + start
-    ids = torch.cat([batch["input_ids"][:half].gather(1, at.clamp(min=0)), chosen[:, :c], rejected[:, :r]], 1)
-    sees = torch.ones(p + c + r, p + c + r, dtype=torch.bool, device=ids.device).tril()
-    sees[p + c:, p:p + c] = False
-    there = F.pad(at >= 0, (0, c + r), value=True)[:, None]      # a padded row sees itself: it must see something
-    sees = sees & there | torch.eye(len(sees), dtype=torch.bool, device=ids.device)
-    return ids, torch.cat([at.clamp(min=0), k[:, :c], k[:, :r]], 1), sees[:, None], (p, c, r)
+def _trees(texts, starts, shared):
+    "Trees and their sizes; a tree is a list of (number of the text, columns of all its tokens but the last, shared ones)."
+    trees, sizes, last, path = [], [], [], []
+    for i in sorted(range(len(texts)), key=texts.__getitem__):
+        keep = max(0, _common(last, texts[i]) - 1) if shared else 0
+        if 2 * keep < starts[i]:
+            trees.append([]); sizes.append(0); keep = 0
+        new = range(sizes[-1], sizes[-1] + len(texts[i]) - 1 - keep)
+        path = [*path[:keep], *new]
+        trees[-1].append((i, path, keep)); sizes[-1] += len(new)
+        last = texts[i]
+    return trees, sizes
 
 # %% ../nbs/10_dpo.ipynb #6a2ebda0
+def _rows(sizes, shared):
+    "The row and the first column of each tree, first fit, largest first."
+    used, place = [], [None] * len(sizes)
+    for t in sorted(range(len(sizes)), key=sizes.__getitem__, reverse=True):
+        r = next((r for r, n in enumerate(used) if shared and n + sizes[t] <= max(sizes)), len(used))
+        if r == len(used): used.append(0)
+        place[t] = r, used[r]
+        used[r] += sizes[t]
+    return place, len(used)
+
+# %% ../nbs/10_dpo.ipynb #11f1a2c8
+def _layout(batch, shared):
+    "Tokens, successors and positions (R,W), who sees whom (R,W,W), and where the answers are predicted: (2B,K) into R*W."
+    starts, n = batch["completion_mask"].int().argmax(1).tolist(), batch["completion_mask"].sum(1)
+    texts = [row[:a + b] for row, a, b in zip(batch["input_ids"].tolist(), starts, n.tolist())]
+    trees, sizes = _trees(texts, starts, shared)
+    (place, height), width = _rows(sizes, shared), max(sizes)
+    ids, targets, at = torch.zeros(3, height, width, dtype=torch.long)
+    sees = torch.eye(width, dtype=torch.bool).repeat(height, 1, 1)
+    where = torch.zeros(len(texts), int(n.max()), dtype=torch.long)
+    for (r, first), tree in zip(place, trees):
+        for i, path, keep in tree:
+            path, text = torch.tensor(path, dtype=torch.long) + first, torch.tensor(texts[i])
+            own = path[keep:]
+            ids[r, own], targets[r, own], at[r, own] = text[keep:-1], text[keep + 1:], torch.arange(keep, len(path))
+            sees[r, own[:, None], path[:keep]] = True
+            sees[r, own[:, None], own] = own[:, None] >= own
+            where[i, :n[i]] = r * width + path[starts[i] - 1:]
+    return [x.to(batch["input_ids"].device) for x in (ids, targets, at, sees, where)]
+
+# %% ../nbs/10_dpo.ipynb #813e7eec
 def shares_prefix(
     model,    # a causal language model, with or without an adapter
 ) -> bool:    # whether its attention takes a mask of who sees whom
-    "Whether both answers to a prompt can be scored in one row."
+    "Whether texts can share what they have in common."
     config = getattr(model, "module", model).config   # `module`: under DistributedDataParallel
     full = all(kind == "full_attention" for kind in getattr(config, "layer_types", None) or ["full_attention"])
     return full and config._attn_implementation in ("sdpa", "eager")
 
-def _two_rows(model, batch, answers, real):
-    "The same with every prompt read twice."
-    first = int(batch["completion_mask"].any(0).nonzero()[0])   # the token before an answer predicts it
-    keep = batch["input_ids"].shape[1] - first + 1
-    logits = model(input_ids=batch["input_ids"], use_cache=False, logits_to_keep=keep).logits[:, -keep:-1]
-    at = batch["completion_mask"].int().argmax(1, keepdim=True) - first
-    at = at + torch.arange(answers.shape[1], device=real.device)
-    logits = logits.gather(1, at.clamp(max=logits.shape[1] - 1)[..., None].expand(-1, -1, logits.shape[-1]))
-    return token_logps(logits, answers, real.long()), real.long()
+# %% ../nbs/10_dpo.ipynb #9a7567f4
+class _FrozenHead(torch.autograd.Function):
+    "Log-probability (N,) of the targets (N,) after hidden states (N,H), under a head (V,H) that is not trained."
+    @staticmethod
+    def forward(ctx, hidden, weight, targets, size=64):
+        logps, grads = [], []
+        for h, t in zip(hidden.split(size), targets.split(size)):
+            scores = (h @ weight.T).float()
+            logps.append(scores.gather(-1, t[:, None])[:, 0] - scores.logsumexp(-1))
+            if ctx.needs_input_grad[0]: grads.append(weight[t] - scores.softmax(-1).to(weight.dtype) @ weight)
+        if grads: ctx.save_for_backward(torch.cat(grads))
+        return torch.cat(logps)
 
-# %% ../nbs/10_dpo.ipynb #7e4d3346
+    @staticmethod
+    def backward(ctx, out):
+        grad, = ctx.saved_tensors
+        return grad * out[:, None].to(grad.dtype), None, None, None
+
+_RESCALE = {"final_logit_softcapping", "logit_scale", "logits_scaling", "output_multiplier", "lm_head_multiplier"}
+
+def _frozen(model, head):
+    "Whether the head is a frozen matrix and nothing more."
+    config = model.config.get_text_config()
+    plain = type(head) is torch.nn.Linear and head.bias is None and not head.weight.requires_grad
+    return plain and not any(getattr(config, k, None) not in (None, 1, 1.0) for k in _RESCALE)
+
+# %% ../nbs/10_dpo.ipynb #8189836e
+def _logps(model, columns, targets, **inputs):
+    "Log-probability (N,) of the targets (N,), each predicted in one of the columns (N,) of all rows, one after the other."
+    inner, found = getattr(model, "module", model), []
+    head = inner.get_output_embeddings()
+    frozen = _frozen(inner, head)
+    def pick(_, args):
+        hidden = args[0].flatten(0, 1)[columns]
+        if not frozen: return (hidden[None],)
+        found.append(_FrozenHead.apply(hidden, head.weight, targets))
+        return (hidden[None, :1],)
+    hook = head.register_forward_pre_hook(pick)
+    try: logits = model(use_cache=False, **inputs).logits
+    finally: hook.remove()
+    return found[0] if frozen else token_logps(logits, targets[None], torch.ones_like(targets)[None])[0]
+
+# %% ../nbs/10_dpo.ipynb #a352cef7
 def answer_logps(
     model,                 # a causal language model
-    batch: dict,           # input_ids and completion_mask, (2B,T) each, padded on the right, chosen before rejected
-    shared: bool = None,   # read each prompt once; None: where the model can
+    batch: dict,           # input_ids and completion_mask, (2B,T) each, padded on the right
+    shared: bool = None,   # read once what texts have in common; None: where the model can
 ) -> tuple:                # log-probabilities (2B,K) in nats, 0 off the answers, and their mask (2B,K)
     "Log-probability of every answer token, with the vocabulary's scores computed for the answers only."
-    answers, real, _ = _sides(batch)
-    if not (shares_prefix(model) if shared is None else shared): return _two_rows(model, batch, answers, real)
-    ids, positions, sees, (p, c, r) = _layout(batch)
-    dtype = getattr(model, "module", model).dtype
-    bias = torch.zeros(sees.shape, dtype=dtype, device=ids.device).masked_fill(~sees, torch.finfo(dtype).min)
-    logits = model(input_ids=ids, attention_mask=bias, position_ids=positions, use_cache=False,
-                   logits_to_keep=c + r + 1).logits[:, -(c + r + 1):-1]
-    chosen, rejected = real.chunk(2)
-    inner = torch.cat([chosen[:, :c], F.pad(rejected[:, 1:r], (1, 0))], 1)
-    logps = token_logps(logits, ids[:, p:], inner)
-    head = token_logps(logits[:, :1], ids[:, p + c:p + c + 1], rejected[:, :1])   # it, too, follows the prompt
-    sides = logps[:, :c], torch.cat([head, logps[:, c + 1:]], 1)
-    return torch.cat([F.pad(x, (0, answers.shape[1] - x.shape[1])) for x in sides]), real.long()
+    shared = shares_prefix(model) if shared is None else shared
+    ids, targets, positions, sees, where = _layout(batch, shared)
+    n = batch["completion_mask"].sum(1, keepdim=True)
+    real = torch.arange(where.shape[1], device=n.device) < n
+    columns, back = where[real].unique(return_inverse=True)
+    inputs = {"input_ids": ids, "position_ids": positions}
+    if shared:
+        dtype = getattr(model, "module", model).dtype
+        hidden = torch.zeros(sees.shape, dtype=dtype, device=ids.device).masked_fill(~sees, torch.finfo(dtype).min)
+        inputs["attention_mask"] = hidden[:, None]
+    logps = _logps(model, columns, targets.flatten()[columns], **inputs)[back]
+    return logps.new_zeros(where.shape).masked_scatter(real, logps), real.long()
 
 # %% ../nbs/10_dpo.ipynb #04e0aa76
 _REF = ("ref_chosen_logps", "ref_rejected_logps")
@@ -146,9 +202,8 @@ def dpo_trainer(
     tokenizer = load_tokenizer(config.model_name)
     data, dropped = dpo_rows(rows, tokenizer, config.max_seq_length, config.max_prompt_length)
     if dropped: print(f"{dropped} of {len(rows)} pairs are dropped: too long (max_seq_length, max_prompt_length)")
-    length = [len(p) + max(len(c), len(r)) for p, c, r in zip(data["prompt"], data["chosen"], data["rejected"])]
-    data = data.add_column("length", length)
-    data = data.select(sorted(range(len(data)), key=length.__getitem__))   # little padding when the reference is scored
+    data = data.select(sorted(range(len(data)), key=data["prompt"][:].__getitem__))   # the same tools, side by side
+    data = data.add_column("place", range(len(data)))
     args = trainer_args(config, DPOConfig, beta=config.beta, precompute_ref_log_probs=config.precompute_ref_log_probs)
     second = config.lora_r == 0 and not config.precompute_ref_log_probs
     return PairTrainer(config, load_policy(config), load_model(config.model_name) if second else None, args,

@@ -361,42 +361,57 @@ def _random_name(rng, words):
     if style < 0.9: return words[0] + "".join(w.capitalize() for w in words[1:])
     return ".".join(["_".join(words[:-1]), words[-1]]) if len(words) > 1 else words[0]
 
+def _random_bounds(rng, kind):
+    "A lower bound, an upper one, or both, at times below zero."
+    low = rng.choice((0, 1, 1, 1, 1, 2, 5, 10, -10, -40))
+    out = {"minimum": low, "maximum": low + rng.choice((4, 9, 19, 49, 99))}
+    if kind == "number" and rng.random() < 0.4: out = {k: v + 0.5 for k, v in out.items()}
+    if rng.random() < 0.3: out.pop(rng.choice(list(out)))
+    return out
+
+# %% ../nbs/04_generate.ipynb #6aa018e5
+_SHAPES = [{"format": "date"}, {"format": "email"}, {"pattern": r"^([01]\d|2[0-3]):[0-5]\d$"},
+           {"pattern": r"^\d{4}-(0[1-9]|1[0-2])-\d{2}$"}, {"pattern": "^[A-Z]{2,4}-?[0-9]{3,6}$"},
+           {"pattern": "^[a-z]{2,3}[0-9]{2,5}$"}, {"pattern": "^[A-Z0-9]{5,9}$"}, {"minLength": 2, "maxLength": 30}]
+
 def _random_parameter(rng, kind):
     "A schema of one kind with random constraints."
     if kind == "enum": return {"type": "string", "enum": list(rng.choice(_WORDS["enums"]))}
     if kind == "array":
-        return {"type": "array", "items": {"type": rng.choice(["string", "string", "string", "integer"])}}
-    if kind == "integer" and rng.random() < 0.3:
-        return {"type": "integer", "minimum": 1, "maximum": rng.choice((5, 10, 20, 50, 100))}
-    if kind == "string" and rng.random() < 0.06: return {"type": "string", "format": "date"}
+        items = rng.choice(["string", "string", "string", "string", "integer", "enum"])
+        size = {"minItems": rng.choice((1, 2)), "maxItems": rng.choice((3, 4, 5, 6))} if rng.random() < 0.3 else {}
+        items = {"type": items} if items != "enum" else _random_parameter(rng, "enum")
+        return {"type": "array", "items": items, **size}
+    if kind in ("integer", "number") and rng.random() < 0.3: return {"type": kind, **_random_bounds(rng, kind)}
+    if kind == "string" and rng.random() < 0.15: return {"type": "string", **rng.choice(_SHAPES)}
     return {"type": kind}
 
 _MIX = {"string": 48, "integer": 18, "number": 8, "boolean": 8, "enum": 12, "array": 6}   # weight of each kind
 
 # %% ../nbs/04_generate.ipynb #3de7fae1
+def _random_object(rng, low, high, nested=True):
+    "An object of `low` to `high` properties, some of which are objects themselves where `nested`."
+    props, required, words = {}, [], _WORDS["parameters"]
+    for _ in range(rng.randint(low, high)):
+        kind = rng.choices([*_MIX, "object"], [*_MIX.values(), 3 if nested else 0])[0]
+        bank = words.get(kind, words["string"])
+        name = _random_name(rng, rng.choice(bank).split("_")) if rng.random() < 0.85 else _pseudo_word(rng)
+        name = name.replace(".", "_")
+        props[name] = _random_object(rng, 1, 5, False) if kind == "object" else _random_parameter(rng, kind)
+        if rng.random() < 0.72: required.append(name)
+    return {"type": "object", "properties": props, "required": list(dict.fromkeys(required))}
+
 def random_tool(
     rng: random.Random,   # source of randomness
     low: int = 1,         # fewest parameters to draw
     high: int = 5,        # most parameters to draw
 ) -> dict:                # a Tool
     "A made-up tool: realistic words for learning, made-up words for copying; raises `ValueError` if `low` > `high`."
-    verb, props, required, words = rng.choice(_WORDS["verbs"]), {}, [], _WORDS["parameters"]
-    noun = [rng.choice(_WORDS["nouns"]) if rng.random() < 0.8 else _pseudo_word(rng)
-            for _ in range(rng.choice((1, 1, 2)))]
-    for _ in range(rng.randint(low, high)):
-        kind = rng.choices([*_MIX, "object"], [*_MIX.values(), 3 if high > 2 else 0])[0]
-        bank = words.get(kind, words["string"])
-        name = _random_name(rng, rng.choice(bank).split("_")) if rng.random() < 0.85 else _pseudo_word(rng)
-        name = name.replace(".", "_")
-        if kind == "object":
-            inner = rng.sample(words["string"] + words["integer"], 2)
-            inside = {n: {"type": "integer" if n in words["integer"] else "string"} for n in inner}
-            props[name] = {"type": "object", "properties": inside, "required": inner}
-        else: props[name] = _random_parameter(rng, kind)
-        if rng.random() < 0.72: required.append(name)
+    verb = rng.choice(_WORDS["verbs"])
+    noun = [rng.choice(_WORDS["nouns"]) if rng.random() < 0.8 else _pseudo_word(rng) for _ in range(rng.choice((1, 1, 2)))]
     text = f"{verb.capitalize()} {rng.choice(['a', 'the', 'one', 'any'])} {' '.join(noun)}."
     return {"name": _random_name(rng, [verb, *noun]), "description": text,
-            "parameters": {"type": "object", "properties": props, "required": list(dict.fromkeys(required))}}
+            "parameters": _random_object(rng, low, high, high > 2)}
 
 # %% ../nbs/04_generate.ipynb #7822913f
 class Report(dict):
