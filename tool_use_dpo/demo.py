@@ -13,14 +13,14 @@ from pathlib import Path
 
 # %% ../nbs/16_demo.ipynb #5eb4430d
 from .generate import generate, load_catalogue, random_tool
-from .schema import violations
+from .negatives import own_negatives
 from .tools import as_tool
 from .triplets import append_jsonl, dedupe, leak_audit, make_triplet, read_jsonl
 
 # %% ../nbs/16_demo.ipynb #26f4892d
-_SIZES = {   # rows: of the cold start, asked for own mistakes, certified pairs, of the test
-    "full": {"sft": 3000, "asked": 800, "certified": 240, "test": 960},
-    "quick": {"sft": 96, "asked": 64, "certified": 32, "test": 48}}
+_SIZES = {   # rows: of the cold start, asked for own mistakes, of the test
+    "full": {"sft": 5000, "asked": 1200, "test": 960},
+    "quick": {"sft": 96, "asked": 64, "test": 48}}
 
 def _made_up(n, seed):
     "Random tools with the keys that a catalogue entry has, none of them called like a tool of the catalogue."
@@ -49,10 +49,10 @@ def demo_data(
     out: str,      # folder for the files
     sizes: dict,   # how many rows, see `_SIZES`
     seed: int,     # of tools and rows
-) -> dict:         # rows by use: "sft", "asked", "certified", "test"
+) -> dict:         # rows by use: "sft", "asked", "test"
     "Generate what the stages read; raises `ValueError` if the test shares anything with training."
     tools = _train_tools(seed)
-    want = {"sft": sizes["sft"], "asked": sizes["asked"], "certified": sizes["certified"]}
+    want = {use: n for use, n in sizes.items() if use != "test"}
     def train(): return generate(sum(want.values()), tools, seed=seed, split="train")
     rows, at, data = _rows(Path(out) / "train.jsonl", train), 0, {}
     for use, n in want.items(): data[use], at = rows[at:at + n], at + n
@@ -63,13 +63,6 @@ def demo_data(
     return data
 
 # %% ../nbs/16_demo.ipynb #a8321b1c
-def _wrong(answer, row):
-    "What is wrong with an answer to a triplet's request: a violation, `semantic` if valid but not the call, or None."
-    found = violations(answer, row["schema"])
-    if found: return {"kind": found[0].kind, "path": found[0].path, "mutator": "own"}
-    right = json.loads(answer) == json.loads(row["chosen"])
-    return None if right else {"kind": "semantic", "path": "", "mutator": "own"}
-
 def own_mistakes(
     model: object,               # the model that makes them
     tokenizer: object,           # its tokenizer
@@ -77,32 +70,35 @@ def own_mistakes(
     temperature: float = 0.0,    # 0: its greedy answers; above: samples
     seed: int = 0,               # of the samples
     longest: int = 96,           # tokens of an answer; one that does not end by then loops, and is left out
-) -> list:                       # triplets whose rejected side is the model's own answer
+) -> list:                       # triplets: the right call, and the same with one fault of the model's answer
     "Pairs from what a model gets wrong."
     from tool_use_dpo.chat import render, triplet_messages
     from tool_use_dpo.sspr import generate_answers
     prompts = [render(tokenizer, triplet_messages(r)) for r in rows]
     answers, out = generate_answers(model, tokenizer, prompts, longest, 64, None, temperature, seed), []
     for row, answer in zip(rows, answers):
-        bad = _wrong(answer, row)
-        if bad and len(tokenizer(answer)["input_ids"]) < longest:
-            out.append(make_triplet(row["request"], [as_tool(t) for t in row["tools"]], json.loads(row["chosen"]),
-                                    {"rejected": answer, "violation": bad}, row["split"]))
-    return out
+        if len(tokenizer(answer)["input_ids"]) < longest:
+            out += [_pair(row, n) for n in own_negatives(answer, json.loads(row["chosen"]), row["schema"])]
+    return dedupe(out)
+
+def _pair(row, negative):
+    "The triplet of a row with another rejected answer."
+    tools = [as_tool(t) for t in row["tools"]]
+    return make_triplet(row["request"], tools, json.loads(row["chosen"]), negative, row["split"])
 
 # %% ../nbs/16_demo.ipynb #a86d684d
 def control_rows(
     pairs: int,   # preference pairs trained on, times epochs
-    asked: int,   # requests answered to find own mistakes
+    asked: int,   # answers asked for to find own mistakes
 ) -> int:         # rows of SFT
     "How many SFT rows cost as much as a preference stage."
-    return round((5 * pairs + 2 * asked) / 3)
+    return round((4 * pairs + 2 * asked) / 3)
 
 # %% ../nbs/16_demo.ipynb #b13dba00
 _SFT = {"model_name": "nano", "max_seq_length": 768, "batch_size": 16, "grad_accum_steps": 1, "learning_rate": 3e-4,
         "epochs": 1, "warmup_steps": 10, "optim": "adamw_torch", "lora_r": 0, "load_in_4bit": False,
         "gradient_checkpointing": False, "save_steps": 50}
-_DPO = {**_SFT, "max_prompt_length": 768, "batch_size": 8, "learning_rate": 2e-5, "beta": 0.05, "ipo_reduction": "sum",
+_DPO = {**_SFT, "max_prompt_length": 768, "batch_size": 8, "learning_rate": 5e-5, "beta": 0.1, "ipo_reduction": "sum",
         "nll_weight": 0.0}
 
 # %% ../nbs/16_demo.ipynb #c6400be7
@@ -149,19 +145,14 @@ def _evaluate(stage, name, cases):
     stage.say(f"{name:9} passes the schema {r['sspr']:6.1%}   exactly right {r['exact']:6.1%}   of {r['n']}")
 
 def _pairs(stage, data):
-    "The preference pairs: the SFT model's own mistakes, and certified negatives."
+    "The preference pairs: the SFT model's own mistakes, one at a time; invented parameters are left out."
     def make():
         model = stage.model("sft")
         with stage.timed("own mistakes"):
-            own = own_mistakes(*model, data["asked"])
-            sampled = own_mistakes(*model, data["asked"], 1.0, stage.seed)
-        own += [p for p in sampled if p["violation"]["kind"] != "semantic"]
-        pairs = dedupe(own) + data["certified"]
-        random.Random(stage.seed).shuffle(pairs)
-        return pairs
+            pairs = own_mistakes(*model, data["asked"]) + own_mistakes(*model, data["asked"], 1.0, stage.seed)
+        return [p for p in dedupe(pairs) if p["violation"]["kind"] != "hallucinated_param"]
     pairs = _rows(stage.out / "pairs.jsonl", make)
-    own = sum(p["violation"]["mutator"] == "own" for p in pairs)
-    stage.say(f"{len(pairs)} pairs: {own} own mistakes on {len(data['asked'])} requests, {len(pairs) - own} certified")
+    stage.say(f"{len(pairs)} pairs from the model's own mistakes on {len(data['asked'])} requests")
     return pairs
 
 # %% ../nbs/16_demo.ipynb #6c3c5709
@@ -222,7 +213,7 @@ def demo(
 def _control(stage, data, pairs, n):
     "Rows for the control: the chosen answers of the preference stage's own requests first, then fresh ones."
     tools = _train_tools(stage.seed)
-    known = data["asked"] + data["certified"]
+    known = data["asked"]
     def make(): return (known + list(generate(max(1, n - len(known)), tools, seed=stage.seed + 1, split="train")))[:n]
     rows = _rows(stage.out / "more.jsonl", make)
     stage.say(f"control: {len(rows)} more rows of SFT cost what {len(pairs)} pairs cost")

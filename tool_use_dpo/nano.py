@@ -371,7 +371,7 @@ def average(
     clean: str,           # folder of a model
     web: str,             # folder of another one that was trained on from it
     out: str,             # folder to write
-    share: float = 0.27,  # of the second, 0 to 1
+    share: float = 0.32,  # of the second, 0 to 1
 ) -> Path:                # `out`, which `transformers` loads
     "The weighted average of two models, with the tokenizer of the first."
     a, b = (Qwen2ForCausalLM.from_pretrained(f, dtype=torch.float32) for f in (clean, web))
@@ -384,10 +384,10 @@ def average(
 # %% ../nbs/nano/00_nano.ipynb #a3e5e446
 def make_base(
     out: str,               # folder for all stages
-    minutes: float = 115,   # training time in all; the last twentieth of it on web documents
+    minutes: float = 155,   # training time in all; the last fortieth of it on web documents
     seed: int = 0,          # of the documents and the weights
 ) -> Path:                  # a folder that `transformers` loads
     "Make a base like the bundled one."
-    clean = pretrain(Path(out) / "clean", 0.95 * minutes, seed)
-    web = pretrain(Path(out) / "web", 0.05 * minutes, seed + 1, lr=2.5e-3, make=web_document, start=clean)
+    clean = pretrain(Path(out) / "clean", 0.975 * minutes, seed)
+    web = pretrain(Path(out) / "web", 0.025 * minutes, seed + 1, lr=2.5e-3, make=web_document, start=clean)
     return average(clean, web, Path(out) / "base")
