@@ -33,9 +33,9 @@ _Misuse = typer.BadParameter.__base__   # Typer's error for a wrong command line
 
 def _note(message, *where): print(f"note: {' '.join(str(message).split())}", file=sys.stderr)
 
-def _refuse(text):
+def _refuse(text, code=2):
     print(f"tool-use-dpo: {text}", file=sys.stderr)
-    return 2
+    return code
 
 class _Commands(TyperGroup):
     "All commands, with exit codes: 0 done, 1 failed check or run, 2 bad usage or input."
@@ -49,6 +49,9 @@ class _Commands(TyperGroup):
             except (OSError, ValueError, ImportError) as e:
                 if not _meant(e): raise
                 code = _refuse(_line(e))
+            except RuntimeError as e:
+                if not type(e).__module__.startswith("tool_use_dpo"): raise   # `sft.Failed` is meant
+                code = _refuse(_line(e), 1)
         sys.exit(code)
 
 # %% ../nbs/17_cli.ipynb #593a1049
@@ -166,15 +169,27 @@ def _show_check(data, report):
     bad, verdict = len({fault["line"] for fault in report["faults"]}), "passed" if report["ok"] else "FAILED"
     print(f"{data}: {report['lines']:,} lines, {bad:,} at fault, {len(report['leaks']):,} leaks: {verdict}")
     for key in ("kinds", "splits"): _print(key, report[key])
+    for c in report.get("doctor", []): print(f"{'ok' if c['ok'] else 'FAILED':<8}{c['name']}: {c['message']}")
+
+def _examined(model, data):
+    "What the doctor says about a model and the rows that it is to be trained on."
+    from tool_use_dpo.triplets import read_jsonl
+    rows = read_jsonl(data)
+    from tool_use_dpo.doctor import doctor
+    return [vars(c) for c in doctor(model, [r for r in rows if r["split"] == "train"] or rows)]
 
 @app.command()
 def check(
     data: Annotated[Path, typer.Option(help="A triplet file.")],
+    model: Annotated[str, typer.Option(help="Look as well for what would spoil the training of this model.")] = None,
     as_json: _Json = False,
 ):
     "Judge every line of a triplet file, and look for leaks between its splits."
     from tool_use_dpo.triplets import check_file
+    if model: _known_model(model)
     report = check_file(data)
+    if model and not report["faults"]: report["doctor"] = _examined(model, data)
+    report["ok"] = report["ok"] and all(c["ok"] for c in report.get("doctor", []))
     print(json.dumps(report, ensure_ascii=False)) if as_json else _show_check(data, report)
     return int(not report["ok"])
 
@@ -191,6 +206,13 @@ def _known_model(name):
 _Config = Annotated[Path, typer.Option(help="Settings, as YAML.")]
 _Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE...", help="Settings stronger than the file.")]
 
+def _train(stage, settings):
+    "Run a stage, with the doctor looking at it before the first step."
+    from tool_use_dpo.doctor import Preflight
+    from tool_use_dpo.sft import open_run
+    rows = open_run(settings)
+    print(f"{stage(settings, rows, [Preflight(rows)])}: trained from {settings.model_name}")
+
 @app.command()
 def sft(config: _Config, changes: _Set = (), more: _More = ()):
     "Train a model on the right answers."
@@ -198,7 +220,7 @@ def sft(config: _Config, changes: _Set = (), more: _More = ()):
     settings = load_config(config, [*changes, *more], SFTSettings)
     _known_model(settings.model_name)
     from tool_use_dpo.sft import sft
-    print(f"{sft(settings)}: trained from {settings.model_name}")
+    _train(sft, settings)
 
 @app.command()
 def dpo(config: _Config, changes: _Set = (), more: _More = ()):
@@ -207,7 +229,7 @@ def dpo(config: _Config, changes: _Set = (), more: _More = ()):
     settings = load_config(config, [*changes, *more], DPOSettings)
     _known_model(settings.model_name)
     from tool_use_dpo.dpo import dpo
-    print(f"{dpo(settings)}: trained from {settings.model_name}")
+    _train(dpo, settings)
 
 # %% ../nbs/17_cli.ipynb #1e217fc7
 @app.command()
