@@ -264,15 +264,19 @@ def save_model(
     model,        # a transformers model or a PeftModel
     tokenizer,    # saved beside it
     out: str,     # the folder
+    state: dict = None,   # its weights, if they are not all in this process
 ) -> Path:        # the folder
     "Save what `load_model` and `load_tokenizer` load again."
-    only = {}
+    only, part = {}, Path(out, "part")
     if isinstance(model, PeftModel):
         config = model.peft_config["default"]
         only = {"selected_adapters": ["default"], "save_embedding_layers": False}
         if config.base_model_name_or_path == _folder("nano"): config.base_model_name_or_path = "nano"
-    with quiet(): model.save_pretrained(out, **only)
-    tokenizer.save_pretrained(out)
+    with quiet(): model.save_pretrained(part, state_dict=state, **only)
+    tokenizer.save_pretrained(part)
+    for file in sorted(part.iterdir(), key=lambda f: f.name in ("config.json", "adapter_config.json")):
+        file.replace(Path(out, file.name))
+    part.rmdir()
     return Path(out)
 
 # %% ../nbs/07_models.ipynb #42cd18ec
