@@ -6,7 +6,7 @@
 __all__ = ['app', 'main', 'data', 'check', 'sft', 'dpo', 'merge', 'evaluate', 'compare', 'infer', 'demo']
 
 # %% ../nbs/17_cli.ipynb #2ff13775
-import json, sys, warnings
+import json, os, sys, warnings
 from pathlib import Path
 from typing import Annotated, Literal
 import typer
@@ -210,6 +210,7 @@ def _train(stage, settings):
     "Run a stage, with the doctor looking at it before the first step."
     from tool_use_dpo.doctor import Preflight
     from tool_use_dpo.sft import open_run
+    if os.environ.get("RANK", "0") != "0": sys.stdout = open(os.devnull, "w")   # of several processes, the first speaks
     rows = open_run(settings)
     print(f"{stage(settings, rows, [Preflight(rows)])}: trained from {settings.model_name}")
 
