@@ -233,16 +233,29 @@ def dpo(config: _Config, changes: _Set = (), more: _More = ()):
     _train(dpo, settings)
 
 # %% ../nbs/17_cli.ipynb #1e217fc7
+def _drift(adapter, merged, in_4bit):
+    "What a model lost in merging, as a sentence."
+    from tool_use_dpo.chat import render, triplet_messages
+    from tool_use_dpo.generate import generate
+    from tool_use_dpo.models import drift, load_model, load_tokenizer
+    tokenizer = load_tokenizer(adapter)
+    prompts = [render(tokenizer, triplet_messages(r)) for r in generate(8, seed=0, split="test")]
+    d = drift(load_model(adapter, in_4bit), load_model(merged), tokenizer, prompts)
+    return (f"{d['same']} of {d['answers']} answers are the same; the log-probabilities of their tokens differ by "
+            f"{d['mean_nats']:.1g} nats on average and {d['most_nats']:.1g} at most")
+
 @app.command()
 def merge(
     adapter: Annotated[Path, typer.Option(help="A folder with an adapter.")],
     out: Annotated[Path, typer.Option(help="A new folder for the whole model.")],
+    in_4bit: Annotated[bool, typer.Option("--in-4bit", help="Compare with the adapter on a 4-bit base.")] = False,
 ):
-    "Add an adapter to its base, and save the model that results."
+    "Add an adapter to its base, save the model that results, and measure how far its answers are from before."
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out}: exists and is not empty; give a new folder to --out, or remove this one")
     from tool_use_dpo.models import merge
     print(f"{merge(_known_model(f'{adapter}'), out)}: merged from {adapter}")
+    print(_drift(str(adapter), str(out), in_4bit))
 
 # %% ../nbs/17_cli.ipynb #2aa4bb1b
 def _slug(name):

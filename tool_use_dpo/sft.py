@@ -95,8 +95,9 @@ class Failed(RuntimeError):
 def _writing(what):
     "Say in one line that something could not be written."
     try: yield
-    except (OSError, RuntimeError, SafetensorError) as e:
-        if isinstance(e, Failed): raise
+    except Exception as e:   # tokenizers raise a plain `Exception`
+        known = isinstance(e, (OSError, RuntimeError, SafetensorError)) or type(e) is Exception
+        if isinstance(e, Failed) or not known: raise
         why = str(e).strip().splitlines()[0]
         raise Failed(f"{what} cannot be written ({why}): make room, and the same command goes on from the newest "
                      "checkpoint; what was saved before is untouched") from e
