@@ -210,12 +210,7 @@ def open_run(
 
 # %% ../nbs/09_sft.ipynb #e8aa7193
 class Log(TrainerCallback):
-    "Keep metrics.jsonl in step with the history of the trainer, and the order of the data with the epoch."
-    def on_epoch_begin(self, args, state, control, train_dataloader=None, **kwargs):
-        order = train_dataloader.batch_sampler
-        while not isinstance(order, Alike): order = getattr(order, "batch_sampler", None) or order.sampler
-        order.set_epoch(int(state.epoch or 0))
-
+    "Keep metrics.jsonl in step with the history of the trainer."
     def on_log(self, args, state, control, **kwargs):
         if not state.is_world_process_zero: return
         text = "".join(json.dumps(entry) + "\n" for entry in state.log_history)
