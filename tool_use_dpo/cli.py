@@ -6,7 +6,7 @@
 __all__ = ['app', 'main', 'data', 'check', 'sft', 'dpo', 'merge', 'evaluate', 'compare', 'infer', 'demo']
 
 # %% ../nbs/17_cli.ipynb #2ff13775
-import json, sys, warnings
+import json, os, sys, warnings
 from pathlib import Path
 from typing import Annotated, Literal
 import typer
@@ -33,9 +33,9 @@ _Misuse = typer.BadParameter.__base__   # Typer's error for a wrong command line
 
 def _note(message, *where): print(f"note: {' '.join(str(message).split())}", file=sys.stderr)
 
-def _refuse(text):
+def _refuse(text, code=2):
     print(f"tool-use-dpo: {text}", file=sys.stderr)
-    return 2
+    return code
 
 class _Commands(TyperGroup):
     "All commands, with exit codes: 0 done, 1 failed check or run, 2 bad usage or input."
@@ -49,6 +49,9 @@ class _Commands(TyperGroup):
             except (OSError, ValueError, ImportError) as e:
                 if not _meant(e): raise
                 code = _refuse(_line(e))
+            except RuntimeError as e:
+                if not type(e).__module__.startswith("tool_use_dpo"): raise   # `sft.Failed` is meant
+                code = _refuse(_line(e), 1)
         sys.exit(code)
 
 # %% ../nbs/17_cli.ipynb #593a1049
@@ -166,15 +169,27 @@ def _show_check(data, report):
     bad, verdict = len({fault["line"] for fault in report["faults"]}), "passed" if report["ok"] else "FAILED"
     print(f"{data}: {report['lines']:,} lines, {bad:,} at fault, {len(report['leaks']):,} leaks: {verdict}")
     for key in ("kinds", "splits"): _print(key, report[key])
+    for c in report.get("doctor", []): print(f"{'ok' if c['ok'] else 'FAILED':<8}{c['name']}: {c['message']}")
+
+def _examined(model, data):
+    "What the doctor says about a model and the rows that it is to be trained on."
+    from tool_use_dpo.triplets import read_jsonl
+    rows = read_jsonl(data)
+    from tool_use_dpo.doctor import doctor
+    return [vars(c) for c in doctor(model, [r for r in rows if r["split"] == "train"] or rows)]
 
 @app.command()
 def check(
     data: Annotated[Path, typer.Option(help="A triplet file.")],
+    model: Annotated[str, typer.Option(help="Look as well for what would spoil the training of this model.")] = None,
     as_json: _Json = False,
 ):
     "Judge every line of a triplet file, and look for leaks between its splits."
     from tool_use_dpo.triplets import check_file
+    if model: _known_model(model)
     report = check_file(data)
+    if model and not report["faults"]: report["doctor"] = _examined(model, data)
+    report["ok"] = report["ok"] and all(c["ok"] for c in report.get("doctor", []))
     print(json.dumps(report, ensure_ascii=False)) if as_json else _show_check(data, report)
     return int(not report["ok"])
 
@@ -191,6 +206,14 @@ def _known_model(name):
 _Config = Annotated[Path, typer.Option(help="Settings, as YAML.")]
 _Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE...", help="Settings stronger than the file.")]
 
+def _train(stage, settings):
+    "Run a stage, with the doctor looking at it before the first step."
+    from tool_use_dpo.doctor import Preflight
+    from tool_use_dpo.sft import open_run
+    if os.environ.get("RANK", "0") != "0": sys.stdout = open(os.devnull, "w")   # of several processes, the first speaks
+    rows = open_run(settings)
+    print(f"{stage(settings, rows, [Preflight(rows)])}: trained from {settings.model_name}")
+
 @app.command()
 def sft(config: _Config, changes: _Set = (), more: _More = ()):
     "Train a model on the right answers."
@@ -198,7 +221,7 @@ def sft(config: _Config, changes: _Set = (), more: _More = ()):
     settings = load_config(config, [*changes, *more], SFTSettings)
     _known_model(settings.model_name)
     from tool_use_dpo.sft import sft
-    print(f"{sft(settings)}: trained from {settings.model_name}")
+    _train(sft, settings)
 
 @app.command()
 def dpo(config: _Config, changes: _Set = (), more: _More = ()):
@@ -207,19 +230,32 @@ def dpo(config: _Config, changes: _Set = (), more: _More = ()):
     settings = load_config(config, [*changes, *more], DPOSettings)
     _known_model(settings.model_name)
     from tool_use_dpo.dpo import dpo
-    print(f"{dpo(settings)}: trained from {settings.model_name}")
+    _train(dpo, settings)
 
 # %% ../nbs/17_cli.ipynb #1e217fc7
+def _drift(adapter, merged, in_4bit):
+    "What a model lost in merging, as a sentence."
+    from tool_use_dpo.chat import render, triplet_messages
+    from tool_use_dpo.generate import generate
+    from tool_use_dpo.models import drift, load_model, load_tokenizer
+    tokenizer = load_tokenizer(adapter)
+    prompts = [render(tokenizer, triplet_messages(r)) for r in generate(8, seed=0, split="test")]
+    d = drift(load_model(adapter, in_4bit), load_model(merged), tokenizer, prompts)
+    return (f"{d['same']} of {d['answers']} answers are the same; the log-probabilities of their tokens differ by "
+            f"{d['mean_nats']:.1g} nats on average and {d['most_nats']:.1g} at most")
+
 @app.command()
 def merge(
     adapter: Annotated[Path, typer.Option(help="A folder with an adapter.")],
     out: Annotated[Path, typer.Option(help="A new folder for the whole model.")],
+    in_4bit: Annotated[bool, typer.Option("--in-4bit", help="Compare with the adapter on a 4-bit base.")] = False,
 ):
-    "Add an adapter to its base, and save the model that results."
+    "Add an adapter to its base, save the model that results, and measure how far its answers are from before."
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out}: exists and is not empty; give a new folder to --out, or remove this one")
     from tool_use_dpo.models import merge
     print(f"{merge(_known_model(f'{adapter}'), out)}: merged from {adapter}")
+    print(_drift(str(adapter), str(out), in_4bit))
 
 # %% ../nbs/17_cli.ipynb #2aa4bb1b
 def _slug(name):

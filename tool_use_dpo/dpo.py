@@ -6,12 +6,14 @@
 __all__ = ['shares_prefix', 'answer_logps', 'pair_loss', 'PairTrainer', 'dpo_trainer', 'dpo']
 
 # %% ../nbs/10_dpo.ipynb #09350884
+import hashlib, json
 from contextlib import nullcontext
 from pathlib import Path
 
 # %% ../nbs/10_dpo.ipynb #55170b8f
 import torch
 from accelerate.utils import is_peft_model
+from torch.utils.data import DataLoader
 from trl import DPOConfig, DPOTrainer
 from trl.trainer.utils import use_adapter
 
@@ -19,7 +21,7 @@ from trl.trainer.utils import use_adapter
 from .chat import dpo_rows
 from .losses import LOSSES, nll_loss, token_logps
 from .models import DPOSettings, load_model, load_policy, load_tokenizer, quiet
-from .sft import Local, open_run, run, trainer_args
+from .sft import Local, _replace, _writing, newest_checkpoint, open_run, run, trainer_args
 
 # %% ../nbs/10_dpo.ipynb #5857d74e
 def _common(a, b):
@@ -165,6 +167,33 @@ def pair_loss(
     return loss.mean(), metrics
 
 # %% ../nbs/10_dpo.ipynb #71cc8cd1
+def _digest(*parts): return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+def _depends(trainer, dataset):
+    "Fingerprints of what the scores of the reference depend on."
+    model, hashes = trainer.model, {"model": hashlib.sha256(), "adapter": hashlib.sha256()}
+    for name, x in sorted(model.state_dict().items()):
+        h = hashes["adapter" if ".default." in name else "model"]
+        if ".ref." not in name: h.update(f"{name} {x.dtype}".encode() + x.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+    adapter = getattr(model, "peft_config", {}).get("default")
+    tokens = dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"]).to_dict()
+    def said(config): return {k: v for k, v in config.to_dict().items() if "name_or_path" not in k} if config else None
+    return {"model": _digest(hashes["model"].hexdigest(), said(model.config)),
+            "adapter": _digest(hashes["adapter"].hexdigest(), said(adapter)),
+            "template": _digest(trainer.processing_class.chat_template), "data": _digest(tokens)}
+
+def _known(file, of):
+    "The scores in a file, if they are of the same things; None if not."
+    if not file.exists(): return
+    old = json.loads(file.read_text(encoding="utf-8"))
+    changed = [k for k in of if old["of"].get(k) != of[k]]
+    if not changed: return old["scores"]
+    if newest_checkpoint(file.parent):
+        raise ValueError(f"{file.parent}: the reference of this run was another one ({', '.join(changed)} changed since); "
+                         "choose another output_dir, or remove it to start over")
+    print(f"the reference is scored anew: {', '.join(changed)} changed")
+
+# %% ../nbs/10_dpo.ipynb #e22d9ab0
 _OTHER_LOSS = {"loss_type", "loss_weights", "ld_alpha", "f_divergence_type", "f_alpha_divergence_coef",
                "label_smoothing", "use_weighting", "discopop_tau", "sync_ref_model"}
 
@@ -180,6 +209,21 @@ class PairTrainer(Local, DPOTrainer):
             adapter = use_adapter(self.accelerator.unwrap_model(self.model), "ref")
         with torch.no_grad(), adapter, self.accelerator.autocast():
             return answer_logps(model, args[-1])[0].sum(-1).chunk(2)
+
+    def _precompute_ref_logps(self, dataset, name, batch_size):
+        file = Path(self.args.output_dir, "reference.json")
+        scores = _known(file, _depends(self, dataset))
+        self.accelerator.wait_for_everyone()
+        if scores is None:
+            loader = self.accelerator.prepare(DataLoader(dataset, batch_size, collate_fn=self.data_collator))
+            found = [self.accelerator.gather_for_metrics(torch.stack(self.compute_ref_log_probs(self.model, b), 1))
+                     for b in loader]
+            scores = torch.cat(found).float().cpu().tolist()
+            if self.is_world_process_zero():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                with _writing(file): _replace(file, json.dumps({"of": _depends(self, dataset), "scores": scores}))
+        for key, column in zip(_REF, zip(*scores)): dataset = dataset.add_column(key, list(column))
+        return dataset
 
     def _compute_loss(self, model, inputs, return_outputs=False):
         logps, mask = answer_logps(model, inputs)

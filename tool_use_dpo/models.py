@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PROJECTIONS', 'SFTSettings', 'DPOSettings', 'load_config', 'quiet', 'repair_tokenizer', 'load_tokenizer', 'lora',
-           'load_model', 'load_policy', 'save_model', 'merge']
+           'load_model', 'load_policy', 'save_model', 'merge', 'drift']
 
 # %% ../nbs/07_models.ipynb #5dc4c2fc
 import difflib, os, re, sys
@@ -264,15 +264,19 @@ def save_model(
     model,        # a transformers model or a PeftModel
     tokenizer,    # saved beside it
     out: str,     # the folder
+    state: dict = None,   # its weights, if they are not all in this process
 ) -> Path:        # the folder
     "Save what `load_model` and `load_tokenizer` load again."
-    only = {}
+    only, part = {}, Path(out, "part")
     if isinstance(model, PeftModel):
         config = model.peft_config["default"]
         only = {"selected_adapters": ["default"], "save_embedding_layers": False}
         if config.base_model_name_or_path == _folder("nano"): config.base_model_name_or_path = "nano"
-    with quiet(): model.save_pretrained(out, **only)
-    tokenizer.save_pretrained(out)
+    with quiet(): model.save_pretrained(part, state_dict=state, **only)
+    tokenizer.save_pretrained(part)
+    for file in sorted(part.iterdir(), key=lambda f: f.name in ("config.json", "adapter_config.json")):
+        file.replace(Path(out, file.name))
+    part.rmdir()
     return Path(out)
 
 # %% ../nbs/07_models.ipynb #42cd18ec
@@ -284,3 +288,24 @@ def merge(
     model = load_model(adapter)
     if not isinstance(model, PeftModel): raise ValueError(f"{adapter}: no adapter to merge (no adapter_config.json)")
     return save_model(model.merge_and_unload(), load_tokenizer(adapter), out)
+
+# %% ../nbs/07_models.ipynb #e0a08d1d
+def drift(
+    model: object,      # a causal language model, for example a base with its adapter
+    other: object,      # another one with the same vocabulary, for example the two merged
+    tokenizer: object,  # of both
+    prompts: list,      # texts, ready for the model
+    longest: int = 64,  # tokens of an answer
+) -> dict:              # answers, same (how many), mean_nats and most_nats over the tokens of the first model's answers
+    "How far the answers of two models are apart."
+    same, apart = 0, []
+    for prompt in prompts:
+        ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False).input_ids.to(model.device)
+        asked = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "max_new_tokens": longest, "do_sample": False}
+        with torch.no_grad():
+            a, b = (m.generate(**asked).to(model.device) for m in (model, other))
+            x, y = (m(a).logits[0, ids.shape[1] - 1:-1].float().log_softmax(-1) for m in (model, other))
+        same += torch.equal(a, b)
+        apart.append((x - y).gather(1, a[0, ids.shape[1]:, None]).abs()[:, 0])
+    nats = torch.cat(apart)
+    return {"answers": len(prompts), "same": same, "mean_nats": nats.mean().item(), "most_nats": nats.max().item()}
