@@ -174,7 +174,8 @@ def _depends(trainer, dataset):
     model, hashes = trainer.model, {"model": hashlib.sha256(), "adapter": hashlib.sha256()}
     for name, x in sorted(model.state_dict().items()):
         h = hashes["adapter" if ".default." in name else "model"]
-        if ".ref." not in name: h.update(f"{name} {x.dtype}".encode() + x.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
+        if ".ref." in name: continue
+        h.update(f"{name} {x.dtype}".encode() + x.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     adapter = getattr(model, "peft_config", {}).get("default")
     tokens = dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"]).to_dict()
     def said(config): return {k: v for k, v in config.to_dict().items() if "name_or_path" not in k} if config else None
@@ -182,6 +183,7 @@ def _depends(trainer, dataset):
             "adapter": _digest(hashes["adapter"].hexdigest(), said(adapter)),
             "template": _digest(trainer.processing_class.chat_template), "data": _digest(tokens)}
 
+# %% ../nbs/10_dpo.ipynb #e22d9ab0
 def _known(file, of):
     "The scores in a file, if they are of the same things; None if not."
     if not file.exists(): return
@@ -193,23 +195,12 @@ def _known(file, of):
                          "choose another output_dir, or remove it to start over")
     print(f"the reference is scored anew: {', '.join(changed)} changed")
 
-# %% ../nbs/10_dpo.ipynb #e22d9ab0
+# %% ../nbs/10_dpo.ipynb #db8bae15
 _OTHER_LOSS = {"loss_type", "loss_weights", "ld_alpha", "f_divergence_type", "f_alpha_divergence_coef",
                "label_smoothing", "use_weighting", "discopop_tau", "sync_ref_model"}
 
-class PairTrainer(Local, DPOTrainer):
-    "TRL's DPO trainer with the losses of this project."
-    def __init__(self, config, *args, **kwargs):
-        self.config = config
-        super().__init__(*args, **kwargs)
-
-    def compute_ref_log_probs(self, *args):   # (model, inputs) since TRL 1.15, (inputs) before
-        model, adapter = self.ref_model or self.model, nullcontext()
-        if self.ref_model is None and is_peft_model(self.model):
-            adapter = use_adapter(self.accelerator.unwrap_model(self.model), "ref")
-        with torch.no_grad(), adapter, self.accelerator.autocast():
-            return answer_logps(model, args[-1])[0].sum(-1).chunk(2)
-
+class _Kept:
+    "To mix into a trainer of pairs: the scores of the reference are looked up before they are made."
     def _precompute_ref_logps(self, dataset, name, batch_size):
         file = Path(self.args.output_dir, "reference.json")
         scores = _known(file, _depends(self, dataset))
@@ -224,6 +215,20 @@ class PairTrainer(Local, DPOTrainer):
                 with _writing(file): _replace(file, json.dumps({"of": _depends(self, dataset), "scores": scores}))
         for key, column in zip(_REF, zip(*scores)): dataset = dataset.add_column(key, list(column))
         return dataset
+
+# %% ../nbs/10_dpo.ipynb #44bafe91
+class PairTrainer(_Kept, Local, DPOTrainer):
+    "TRL's DPO trainer with the losses of this project."
+    def __init__(self, config, *args, **kwargs):
+        self.config = config
+        super().__init__(*args, **kwargs)
+
+    def compute_ref_log_probs(self, *args):   # (model, inputs) since TRL 1.15, (inputs) before
+        model, adapter = self.ref_model or self.model, nullcontext()
+        if self.ref_model is None and is_peft_model(self.model):
+            adapter = use_adapter(self.accelerator.unwrap_model(self.model), "ref")
+        with torch.no_grad(), adapter, self.accelerator.autocast():
+            return answer_logps(model, args[-1])[0].sum(-1).chunk(2)
 
     def _compute_loss(self, model, inputs, return_outputs=False):
         logps, mask = answer_logps(model, inputs)

@@ -110,26 +110,8 @@ def _replace(file, text):
     part.replace(file)
 
 # %% ../nbs/09_sft.ipynb #86dd7c91
-class Local:
-    "To mix into a trainer of TRL."
-    def _send_telemetry(self): pass
-
-    def create_model_card(self, *args, **kwargs): pass
-
-    def _get_train_sampler(self, train_dataset=None):
-        return Alike(self.train_dataset["place"], self.args.train_batch_size, self.args.seed)
-
-    def _load_from_checkpoint(self, checkpoint, model=None):
-        adapters = getattr(self.model, "peft_config", None) and not self.is_fsdp_enabled
-        if adapters: self.model.load_adapter(checkpoint, "default", is_trainable=True)
-        else: super()._load_from_checkpoint(checkpoint, model)
-
-    def training_step(self, *args, **kwargs):
-        loss = super().training_step(*args, **kwargs)
-        if loss.isfinite(): return loss
-        raise Failed(f"the loss is {loss.item()} after step {self.state.global_step}: lower learning_rate, or look at the "
-                     "data; what was saved before is untouched")
-
+class _Whole:
+    "To mix into a trainer: checkpoints that are there whole or not at all."
     def _save_checkpoint(self, model, trial):
         out, name = self.args.output_dir, f"checkpoint-{self.state.global_step}"
         if not all(p.isfinite().all() for p in self.model.parameters() if p.requires_grad):
@@ -148,6 +130,27 @@ class Local:
             (out/"part"/name).rename(out/name)
             rotate_checkpoints(str(out), self.args.save_total_limit)
         self.accelerator.wait_for_everyone()
+
+# %% ../nbs/09_sft.ipynb #2322f174
+class Local(_Whole):
+    "To mix into a trainer of TRL."
+    def _send_telemetry(self): pass
+
+    def create_model_card(self, *args, **kwargs): pass
+
+    def _get_train_sampler(self, train_dataset=None):
+        return Alike(self.train_dataset["place"], self.args.train_batch_size, self.args.seed)
+
+    def _load_from_checkpoint(self, checkpoint, model=None):
+        adapters = getattr(self.model, "peft_config", None) and not self.is_fsdp_enabled
+        if adapters: self.model.load_adapter(checkpoint, "default", is_trainable=True)
+        else: super()._load_from_checkpoint(checkpoint, model)
+
+    def training_step(self, *args, **kwargs):
+        loss = super().training_step(*args, **kwargs)
+        if loss.isfinite(): return loss
+        raise Failed(f"the loss is {loss.item()} after step {self.state.global_step}: lower learning_rate, or look at the "
+                     "data; what was saved before is untouched")
 
 # %% ../nbs/09_sft.ipynb #1a86a649
 def trainer_args(
