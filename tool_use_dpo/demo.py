@@ -144,13 +144,15 @@ def _evaluate(stage, name, cases):
     r = stage.results[name] = json.loads(file.read_text(encoding="utf-8"))
     stage.say(f"{name:9} passes the schema {r['sspr']:6.1%}   exactly right {r['exact']:6.1%}   of {r['n']}")
 
+_LEFT_OUT = ("hallucinated_param", "json_error")
+
 def _pairs(stage, data):
-    "The preference pairs: the SFT model's own mistakes, one at a time; invented parameters are left out."
+    "The preference pairs: the SFT model's own mistakes, one at a time."
     def make():
         model = stage.model("sft")
         with stage.timed("own mistakes"):
             pairs = own_mistakes(*model, data["asked"]) + own_mistakes(*model, data["asked"], 1.0, stage.seed)
-        return [p for p in dedupe(pairs) if p["violation"]["kind"] != "hallucinated_param"]
+        return [p for p in dedupe(pairs) if p["violation"]["kind"] not in _LEFT_OUT]
     pairs = _rows(stage.out / "pairs.jsonl", make)
     stage.say(f"{len(pairs)} pairs from the model's own mistakes on {len(data['asked'])} requests")
     return pairs
