@@ -13,7 +13,7 @@ import torch
 
 from tool_use_dpo import answers
 from tool_use_dpo.chat import messages, render
-from tool_use_dpo.generate import generate
+from tool_use_dpo.generate import generate, load_catalogue
 from tool_use_dpo.models import load_model, load_tokenizer
 from tool_use_dpo.tools import as_tool
 
@@ -22,14 +22,10 @@ LONGEST = 96
 
 def prompts_of(tokenizer, n, tools, shown):
     "Prompts of requests to few tools; each set of tools is used again and again."
-    rows, sets, rng = {}, [], random.Random(0)
-    for row in generate(20 * n, seed=0):
-        tool = json.dumps(row["tools"][0], sort_keys=True)
-        if len(rows) < tools or tool in rows: rows.setdefault(tool, set()).add(row["request"])
-        if len(rows) == tools and sum(map(len, rows.values())) >= n: break
-    names = sorted(rows)
-    for i, name in enumerate(names): sets.append([as_tool(json.loads(names[(i + k) % tools])) for k in range(shown)])
-    asked = [(s, r) for s, name in zip(sets, names) for r in sorted(rows[name])]
+    chosen, rng = load_catalogue()[:tools], random.Random(0)
+    sets = {t["name"]: [as_tool(chosen[(i + k) % tools]) for k in range(shown)] for i, t in enumerate(chosen)}
+    rows = {(json.loads(row["chosen"])["tool"], row["request"]) for row in generate(4 * n, chosen, seed=0)}
+    asked = [(sets[tool], request) for tool, request in sorted(rows)]
     rng.shuffle(asked)
     return [render(tokenizer, messages(s, r)) for s, r in asked[:n]]
 
@@ -46,9 +42,9 @@ def one_by_one(model, tokenizer, prompts):
 
 def batched(model, tokenizer, prompts):
     "Ours, with nothing shared."
-    shared, answers._groups = answers._groups, lambda ids: [(0, range(len(ids)))]
+    shared, answers._can_share = answers._can_share, lambda model: False
     try: return ours(model, tokenizer, prompts)
-    finally: answers._groups = shared
+    finally: answers._can_share = shared
 
 
 def ours(model, tokenizer, prompts):
@@ -79,8 +75,8 @@ def main():
             assert found.setdefault(way.__name__, got) == got
     tokens = sum(map(len, found["ours"]))
     same = {w: sum(x == y for x, y in zip(found["one_by_one"], found[w])) for w in found}
-    result = {"model": a.model, "requests": len(prompts), "prompt_tokens": [min(lengths), statistics.median(lengths), max(lengths)],
-              "answer_tokens": tokens, "rounds": a.rounds}
+    result = {"model": a.model, "requests": len(prompts), "tools": a.tools, "tools_shown": a.shown, "answer_tokens": tokens,
+              "prompt_tokens": [min(lengths), statistics.median(lengths), max(lengths)], "rounds": a.rounds}
     print(f"{len(prompts)} requests, prompts of {min(lengths)} to {max(lengths)} tokens, {tokens} tokens answered")
     for w in spent:
         ratio = statistics.median(x / y for x, y in zip(spent["one_by_one"], spent[w]))

@@ -6,6 +6,8 @@
 __all__ = ['ends_of', 'answer_ids', 'to_text', 'generate_answers']
 
 # %% ../nbs/10a_answers.ipynb #5a135916
+from contextlib import contextmanager
+from itertools import groupby
 from math import inf
 import torch
 from tqdm.auto import tqdm
@@ -17,7 +19,7 @@ def _common(a, b):
 
 def _best_cut(rows, links):
     "Tokens saved, and groups (head, rows), for neighbours and the links between them."
-    if not links: return 0, [(None, rows)]
+    if not links: return 0, [(0, rows)]
     saved, weakest = min(links) * len(links), [i for i, x in enumerate(links) if x == min(links)]
     whole = saved, [(min(links), rows)]
     if saved and saved >= .9 * sum(links): return whole
@@ -28,62 +30,93 @@ def _best_cut(rows, links):
 def _groups(ids):
     "Groups of prompts that begin alike, as (length of the common head, places in the list); the longest head first."
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    links = [min(_common(ids[a], ids[b]), len(ids[a]) - 1) for a, b in zip(order, order[1:])]   # the last token is answered
-    found = [(len(ids[g[0]]) // 2 if head is None else head, g) for head, g in _best_cut(order, links)[1] if g]
-    return sorted(found, key=lambda x: -x[0])
+    links = [min(_common(ids[a], ids[b]), len(ids[a]) - 1) for a, b in zip(order, order[1:])]   # each has a tail
+    return sorted((x for x in _best_cut(order, links)[1] if x[1]), key=lambda x: -x[0])
 
 # %% ../nbs/10a_answers.ipynb #873ac13b
 def _padded(rows, pad, device):
     "Lists of tokens side by side, padded on the left, and their mask."
     width = max(map(len, rows))
-    tokens, mask = ([[fill] * (width - len(x)) + (x if text else [1] * len(x)) for x in rows]
-                    for fill, text in ((pad, True), (0, False)))
+    tokens = [[pad] * (width - len(x)) + x for x in rows]
+    mask = [[0] * (width - len(x)) + [1] * len(x) for x in rows]
     return torch.tensor(tokens, device=device), torch.tensor(mask, device=device)
 
-def _read(model, ids, heads, pad):
-    "Scores after the last token of each prompt (B,V), with cache and mask; each head (its length is given) is read once."
-    own = {tuple(x[:h]): None for x, h in zip(ids, heads)}
-    cache, before = None, None
-    if any(own):
-        place = {h: i for i, h in enumerate(own)}
-        tokens, mask = _padded([list(h) for h in own], pad, model.device)
-        cache = model(input_ids=tokens, attention_mask=mask, position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
-                      use_cache=True, past_key_values=None, logits_to_keep=1).past_key_values
-        rows = torch.tensor([place[tuple(x[:h])] for x, h in zip(ids, heads)], device=model.device)
-        if len(own) > 1 or len(ids) > 1: cache.batch_select_indices(rows)
-        before = mask[rows]
-    tokens, mask = _padded([x[h:] for x, h in zip(ids, heads)], pad, model.device)
-    mask = mask if before is None else torch.cat([before, mask], -1)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1]:]
-    out = model(input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache,
-                use_cache=True, logits_to_keep=1)
-    return out.logits[:, -1], out.past_key_values, mask
-
-# %% ../nbs/10a_answers.ipynb #7e6c5b41
+# %% ../nbs/10a_answers.ipynb #0bc87b87
 def _best(logits, rows):
     "The most likely tokens."
     return logits.argmax(-1)
 
-def _continue(model, ids, heads, ends, pad, limit, choose=_best):
-    "Continue prompts (lists of ids), each up to its end token or `limit` tokens."
-    logits, cache, mask = _read(model, ids, heads, pad)
-    answers, alive, positions = [[] for _ in ids], list(range(len(ids))), mask.sum(-1, keepdim=True) - 1
+def _continue(model, ids, ends, pad, limit, choose=_best, heads=None):
+    "Continue prompts (lists of ids; without the tokens in `heads`), each up to its end token or `limit` tokens."
+    tokens, mask = _padded(ids, pad, model.device)
+    answers, alive, cache, extra = [[] for _ in ids], list(range(len(ids))), None, {"heads": heads} if heads else {}
+    positions = (mask.cumsum(-1) - 1).clamp(min=0) + (heads.lengths(model.device) if heads else 0)
     while True:
-        best = choose(logits, alive)
+        out = model(input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache,
+                    use_cache=True, logits_to_keep=1, **extra)
+        cache, best = out.past_key_values, choose(out.logits[:, -1], alive)
         for i, token in zip(alive, best.tolist()): answers[i].append(token)
         going = [j for j, i in enumerate(alive) if answers[i][-1] not in ends and len(answers[i]) < limit]
         if not going: return answers
         if len(going) < len(alive):
             keep = torch.tensor(going, device=model.device)
             cache.batch_select_indices(keep)
+            if heads: heads.keep(going)
             alive, best, mask, positions = [alive[j] for j in going], best[keep], mask[keep], positions[keep]
-        positions = positions + 1
+        tokens, positions = best[:, None], positions[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(alive), 1)], -1)
-        out = model(input_ids=best[:, None], attention_mask=mask, position_ids=positions, past_key_values=cache,
-                    use_cache=True, logits_to_keep=1)
-        logits, cache = out.logits[:, -1], out.past_key_values
 
 # %% ../nbs/10a_answers.ipynb #c31f9c5d
+class _Heads:
+    "What rows have read before: one cache for each group; `rows` tells the group of each row, groups side by side."
+    def __init__(self, caches, rows):
+        self.caches = caches
+        self.keep(range(len(rows)), rows)
+
+    def keep(self, going, rows=None):
+        "Go on with some of the rows."
+        self.rows, self.parts, at = [(rows or self.rows)[j] for j in going], [], 0
+        for group, many in groupby(self.rows):
+            n = len(list(many))
+            self.parts.append((at, at + n, self.caches[group]))
+            at += n
+
+    def lengths(self, device):
+        "Tokens read before, a row each."
+        return torch.tensor([[self.caches[g].get_seq_length()] for g in self.rows], device=device)
+
+# %% ../nbs/10a_answers.ipynb #d214ce02
+def _attend(module, query, key, value, attention_mask, scaling, heads, **_):
+    "Attention of rows (B,H,T,d) to their group's head and then to their own tail."
+    (B, H, T, d), n = query.shape, key.shape[1]
+    query, longest = (query * scaling).reshape(B, n, -1, d), max(cache.get_seq_length() for *_, cache in heads.parts)
+    scores = query.new_full((*query.shape[:3], longest + key.shape[2]), -inf)
+    scores[..., longest:] = query @ key.mT + attention_mask.repeat(1, 1, H // n, 1)
+    together = lambda x: x.transpose(0, 1).reshape(1, n, -1, x.shape[-1])     # (b,n,t,x) -> (1,n,b*t,x)
+    for a, b, cache in heads.parts:
+        found = together(query[a:b]) @ cache.layers[module.layer_idx].keys.mT
+        scores[a:b, ..., :found.shape[-1]] = found.reshape(n, b - a, -1, found.shape[-1]).transpose(0, 1)
+    weights = scores.softmax(-1, dtype=torch.float32).to(query.dtype)
+    out = weights[..., longest:] @ value
+    for a, b, cache in heads.parts:
+        seen = cache.layers[module.layer_idx].values
+        found = together(weights[a:b, ..., :seen.shape[2]]) @ seen
+        out[a:b] += found.reshape(n, b - a, -1, d).transpose(0, 1)
+    return out.reshape(B, H, T, d).transpose(1, 2).contiguous(), None
+
+# %% ../nbs/10a_answers.ipynb #f037cdbf
+@contextmanager
+def _shared(model):
+    "Inside, a model's layers attend to heads."
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface, eager_mask
+    AttentionInterface.register("shared_head", _attend)
+    AttentionMaskInterface.register("shared_head", eager_mask)
+    before, model.config._attn_implementation = model.config._attn_implementation, "shared_head"
+    try: yield
+    finally: model.config._attn_implementation = before
+
+# %% ../nbs/10a_answers.ipynb #c169c616
 def ends_of(
     model: object,      # with a generation_config
     tokenizer: object,  # with an end token
@@ -92,14 +125,35 @@ def ends_of(
     ends = model.generation_config.eos_token_id
     return {tokenizer.eos_token_id, *(ends if isinstance(ends, (list, tuple)) else [ends])} - {None}
 
-def _plan(model, ids, longest, batch_size):
-    "Batches of (place, length of its head), prompts with the same head side by side."
-    fit = [i for i, x in enumerate(ids) if 0 < len(x) <= longest]
-    plain = set(getattr(model.config, "layer_types", None) or ()) <= {"full_attention"}
-    found = _groups([ids[i] for i in fit]) if plain else [(0, range(len(fit)))]
-    order = [(fit[j], n) for n, group in found for j in sorted(group, key=lambda j: -len(ids[fit[j]]))]
-    return [order[at:at + batch_size] for at in range(0, len(order), batch_size)]
+# %% ../nbs/10a_answers.ipynb #805f07c8
+def _can_share(model):
+    "Has a model nothing but layers of full attention that can be told to look at heads?"
+    kinds = getattr(model.config, "layer_types", None) or ()
+    return set(kinds) == {"full_attention"} and getattr(model.config, "_attn_implementation", "") in ("sdpa", "eager")
 
+def _plan(ids, places, batch_size, share):
+    "Batches, as [(length of the head, places in `ids`)]: those with heads first, each kind sorted by length."
+    groups = _groups([ids[i] for i in places]) if share else [(0, range(len(places)))]
+    tail = lambda i: -len(ids[i])
+    rows = [(n, k, places[j]) for k, (n, g) in enumerate(groups) if n for j in sorted(g, key=lambda j: tail(places[j]))]
+    alone = sorted((places[j] for n, g in groups if not n for j in g), key=tail)
+    for some in rows, [(0, 0, i) for i in alone]:
+        for at in range(0, len(some), batch_size):
+            batch = some[at:at + batch_size]
+            yield [(n, [i for _, _, i in many]) for (n, _), many in groupby(batch, key=lambda x: x[:2])]
+
+# %% ../nbs/10a_answers.ipynb #23a81414
+def _batch(model, ids, groups, ends, pad, limit, choose):
+    "Answers to a batch; each head is read once."
+    places, n = [i for _, g in groups for i in g], groups[0][0]
+    if not n: return _continue(model, [ids[i] for i in places], ends, pad, limit, choose)
+    caches = [model(input_ids=torch.tensor([ids[g[0]][:n]], device=model.device), use_cache=True,
+                    logits_to_keep=1).past_key_values for n, g in groups]
+    heads = _Heads(caches, [k for k, (_, g) in enumerate(groups) for _ in g])
+    with _shared(model):
+        return _continue(model, [ids[i][n:] for n, g in groups for i in g], ends, pad, limit, choose, heads)
+
+# %% ../nbs/10a_answers.ipynb #c979a64f
 def answer_ids(
     model: object,                  # a causal language model of transformers, with an adapter or without
     tokenizer: object,              # its tokenizer
@@ -116,12 +170,13 @@ def answer_ids(
     model.eval()
     try:
         with torch.no_grad(), tqdm(total=len(ids), desc="answers", disable=None) as bar:
-            for batch in _plan(model, ids, longest, batch_size):
-                places, heads = zip(*batch)
-                found = _continue(model, [ids[i] for i in places], heads, ends, tokenizer.pad_token_id or 0,
-                                  max_new_tokens, lambda scores, rows: choose(scores, [places[j] for j in rows]))
+            fit = [i for i, x in enumerate(ids) if 0 < len(x) <= longest]
+            for groups in _plan(ids, fit, batch_size, _can_share(model)):
+                places = [i for _, g in groups for i in g]
+                found = _batch(model, ids, groups, ends, tokenizer.pad_token_id or 0, max_new_tokens,
+                               lambda scores, rows: choose(scores, [places[j] for j in rows]))
                 for i, answer in zip(places, found): answers[i] = answer
-                bar.update(len(batch))
+                bar.update(len(places))
     finally: model.train(training)
     return answers
 
