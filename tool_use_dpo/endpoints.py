@@ -31,7 +31,7 @@ def _client(url, retries, timeout):
     key = os.environ.get("OPENAI_API_KEY") or "none"
     client = openai.OpenAI(base_url=base, api_key=key, max_retries=retries, timeout=timeout)
     if model: return client, model
-    try: names = [m.id for m in client.models.list().data]
+    try: names = [m.id for m in client.with_options(max_retries=min(2, retries)).models.list().data]
     except openai.OpenAIError as e: raise ValueError(f"{base}: does not say which models it has ({_said(e)})") from None
     if len(names) == 1: return client, names[0]
     raise ValueError(f"{base}: has {len(names)} models; say which, as {base}#{names[0] if names else 'NAME'}")
@@ -112,7 +112,7 @@ def ask_all(
 
 # %% ../nbs/11b_endpoints.ipynb #5d491757
 def _collect(client, missing, kept, keep, concurrency):
-    "Ask for what is missing; each answer is written at once. The first failure ends it, when what is under way has come."
+    "Ask for what is missing; each answer is written at once. After a failure nothing new is asked."
     import openai
     lock, failed = Lock(), []
     def one(key, request):
@@ -127,7 +127,7 @@ def _collect(client, missing, kept, keep, concurrency):
             bar.update()
     left = sum(key not in kept for key in missing)
     if left: raise ValueError(f"{client.base_url}: {left} of {len(missing)} requests were not answered "
-                              f"({_said(failed[0])}); the others are kept in {keep}, and the same command goes on there")
+                              f"({_said(failed[0])}); the others are kept in {keep}: the same command goes on there")
 
 # %% ../nbs/11b_endpoints.ipynb #d630006b
 def evaluate_endpoint(
