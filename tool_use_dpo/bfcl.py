@@ -63,6 +63,7 @@ def _line(row, keys):
     gold = [_gold(call) for call in key or ()]
     return {"id": row["id"], "request": said[-1]["content"], "tools": tools, "gold": gold, **talk}
 
+# %% ../nbs/10b_bfcl.ipynb #35b32282
 def read_bfcl(
     path: str,           # a file of questions
     lines: list = None,  # its numbered lines, if they are read already

@@ -128,6 +128,11 @@ _Kind = Literal["hallucinated_param", "type_mismatch", "enum_violation", "missin
                 "semantic"]
 _Split = Literal["train", "val", "test"]
 _Form = Annotated[Literal["tool", "name"], typer.Option(help="Wrapping of a call: tool/parameters or name/arguments.")]
+_Style = Annotated[Literal["signature", "json", "template"], typer.Option(
+    help="How tools are shown: a line each, as JSON, or by the model's own chat template.")]
+_Calls = Annotated[Literal["one", "any"], typer.Option(
+    help="Requests that one call answers, or all, asked for a list of calls; by default one where there are such.")]
+_Engine = Annotated[Literal["xgrammar", "llguidance"], typer.Option(help="What holds a local model to the schema.")]
 _Model = Annotated[str, typer.Option(help="nano, a folder, or an id of Hugging Face.")]
 _Tokens = Annotated[int, typer.Option(min=1, help="Longer answers are cut there.")]
 
@@ -221,18 +226,6 @@ def merge(
     from tool_use_dpo.models import merge
     print(f"{merge(_known_model(f'{adapter}'), out)}: merged from {adapter}")
 
-# %% ../nbs/17_cli.ipynb #evmeasur
-def _show_measures(m, bound):
-    "The measures that a line can say."
-    if m: print(f"the right tools             {_share(m['choice'], m['choice_ci95'])}")
-    a = m.get("arguments", {})
-    if a.get("given") and a.get("due"):
-        print(f"arguments                   {100 * a['precision']:5.1f} % of those given are right, "
-              f"{100 * a['recall']:.1f} % of those due")
-    if i := m.get("irrelevance"):
-        print(f"no tool fits: refused       {_share(i['share'], i['ci95'])}   called {i['called']}, unreadable {i['unreadable']}")
-    if bound: print(f"held to the schema          by {bound['engine']}, {bound['uncompiled']} schemas could not be compiled")
-
 # %% ../nbs/17_cli.ipynb #2aa4bb1b
 def _slug(name):
     "A name as part of a file name."
@@ -242,37 +235,16 @@ def _share(share, interval): return f"{100 * share:5.1f} %   [{100 * interval[0]
 
 def _show_result(r, out):
     "A result as a small table."
+    from tool_use_dpo.evaluation import told
     print(f"{r['model']} on {r['data']}, {r['n']:,} requests")
     print(f"passes the schema (SSPR)    {_share(r['sspr'], r['sspr_ci95'])}")
     print(f"lenient: text around it     {_share(r['lenient_sspr'], r['lenient_ci95'])}")
     print(f"exactly right               {_share(r['exact'], r['exact_ci95'])}")
     failures = [f"{k} {v:,}" for k, v in r["failures"].items() if v]
     print(f"failures, by first fault    {', '.join(failures) or 'none'}")
-    _show_measures(r.get("measures") or {}, r.get("constrained"))
+    if "measures" in r: print(*told(r), sep="\n")
     print(f"time                        {r['seconds']:.1f} s, {r['tokens_per_second'] or 0:,.0f} tokens per second")
     print(f"result                      {out}")
-
-# %% ../nbs/17_cli.ipynb #evanswer
-_Style = Annotated[Literal["signature", "json", "template"], typer.Option(
-    help="How tools are shown: a line each, as JSON, or by the model's own chat template.")]
-_Calls = Annotated[Literal["one", "any"], typer.Option(
-    help="Requests that one call answers, or all, asked for a list of calls; by default one where there are such.")]
-_Engine = Annotated[Literal["xgrammar", "llguidance"], typer.Option(help="What holds a local model to the schema.")]
-
-def _answered(model, cases, data, out, engine, batch_size, how):
-    "The result of a model, wherever it lives, with all measures; it is saved."
-    from tool_use_dpo import constrained, endpoints, measures, models, sspr
-    part = out.with_name(f"{out.name}.part.jsonl")
-    if endpoints.is_url(model):
-        result = endpoints.evaluate_endpoint(model, cases, data, part, constrained=bool(engine), concurrency=batch_size, **how)
-    else:
-        local = models.load_model(model), models.load_tokenizer(model), cases, model, data
-        if engine: result = constrained.evaluate_constrained(*local, engine, batch_size=batch_size, **how)
-        else: result = sspr.evaluate(*local, batch_size=batch_size, **how)
-    rows = result.pop("rows")
-    sspr.save_result(result | {"measures": measures.measures(rows), "rows": rows}, out)
-    part.unlink(missing_ok=True)
-    return result | {"measures": measures.measures(rows), "rows": rows}
 
 # %% ../nbs/17_cli.ipynb #355a7dc0
 @app.command("eval")
@@ -293,10 +265,11 @@ def evaluate(
 ):
     "Measure how often a model's calls pass their schemas, and what goes wrong."
     model.startswith(("http://", "https://")) or _known_model(model)
+    from tool_use_dpo.evaluation import run_eval
     from tool_use_dpo.sspr import read_cases
     cases, out = read_cases(data, n, split, calls), out or Path("runs", "eval", f"{_slug(model)}-{data.stem}.json")
-    how = {"form": form, "style": style, "max_new_tokens": max_new_tokens}
-    result = _answered(model, cases, data.name, out, engine if constrained else None, batch_size, how)
+    engine = engine if constrained else None
+    result = run_eval(model, cases, data.name, out, engine, batch_size, form, style, max_new_tokens)
     shown = {k: v for k, v in result.items() if k != "rows"} | {"out": str(out)}
     print(json.dumps(shown, ensure_ascii=False)) if as_json else _show_result(result, out)
 
