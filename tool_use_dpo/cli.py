@@ -131,6 +131,11 @@ _Kind = Literal["hallucinated_param", "type_mismatch", "enum_violation", "missin
                 "semantic"]
 _Split = Literal["train", "val", "test"]
 _Form = Annotated[Literal["tool", "name"], typer.Option(help="Wrapping of a call: tool/parameters or name/arguments.")]
+_Style = Annotated[Literal["signature", "json", "template"], typer.Option(
+    help="How tools are shown: a line each, as JSON, or by the model's own chat template.")]
+_Calls = Annotated[Literal["one", "any"], typer.Option(
+    help="Requests that one call answers, or all, asked for a list of calls; by default one where there are such.")]
+_Engine = Annotated[Literal["xgrammar", "llguidance"], typer.Option(help="What holds a local model to the schema.")]
 _Model = Annotated[str, typer.Option(help="nano, a folder, or an id of Hugging Face.")]
 _Tokens = Annotated[int, typer.Option(min=1, help="Longer answers are cut there.")]
 
@@ -266,36 +271,41 @@ def _share(share, interval): return f"{100 * share:5.1f} %   [{100 * interval[0]
 
 def _show_result(r, out):
     "A result as a small table."
+    from tool_use_dpo.evaluation import told
     print(f"{r['model']} on {r['data']}, {r['n']:,} requests")
     print(f"passes the schema (SSPR)    {_share(r['sspr'], r['sspr_ci95'])}")
     print(f"lenient: text around it     {_share(r['lenient_sspr'], r['lenient_ci95'])}")
     print(f"exactly right               {_share(r['exact'], r['exact_ci95'])}")
     failures = [f"{k} {v:,}" for k, v in r["failures"].items() if v]
     print(f"failures, by first fault    {', '.join(failures) or 'none'}")
+    if "measures" in r: print(*told(r), sep="\n")
     print(f"time                        {r['seconds']:.1f} s, {r['tokens_per_second'] or 0:,.0f} tokens per second")
     print(f"result                      {out}")
 
 # %% ../nbs/17_cli.ipynb #355a7dc0
 @app.command("eval")
 def evaluate(
-    model: _Model,
-    data: Annotated[Path, typer.Option(help="Triplets, or case lines with request, tools and gold.")],
+    model: Annotated[str, typer.Option(help="nano, a folder, an id of Hugging Face, or http://HOST[#MODEL].")],
+    data: Annotated[Path, typer.Option(help="Triplets, case lines, dialogues, or questions of BFCL.")],
     out: Annotated[Path, typer.Option(help="The result file; by default runs/eval/MODEL-DATA.json.")] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Only the first so many requests.")] = None,
     split: Annotated[_Split, typer.Option(help="Of triplets, those of this split.")] = "test",
+    calls: _Calls = None,
     form: _Form = "tool",
+    style: _Style = "signature",
+    constrained: Annotated[bool, typer.Option("--constrained", help="Hold answers to the call schema.")] = False,
+    engine: _Engine = "xgrammar",
     batch_size: Annotated[int, typer.Option(min=1, help="Requests answered side by side.")] = 32,
     max_new_tokens: _Tokens = 256,
     as_json: _Json = False,
 ):
-    "Measure how often a model's calls pass their schemas."
-    _known_model(model)
-    from tool_use_dpo import sspr
-    from tool_use_dpo.models import load_model, load_tokenizer
-    cases = sspr.read_cases(data, n, split)
-    result = sspr.evaluate(load_model(model), load_tokenizer(model), cases, model, data.name, form,
-                           max_new_tokens=max_new_tokens, batch_size=batch_size)
-    out = sspr.save_result(result, out or Path("runs", "eval", f"{_slug(model)}-{data.stem}.json"))
+    "Measure how often a model's calls pass their schemas, and what goes wrong."
+    model.startswith(("http://", "https://")) or _known_model(model)
+    from tool_use_dpo.evaluation import run_eval
+    from tool_use_dpo.sspr import read_cases
+    cases, out = read_cases(data, n, split, calls), out or Path("runs", "eval", f"{_slug(model)}-{data.stem}.json")
+    engine = engine if constrained else None
+    result = run_eval(model, cases, data.name, out, engine, batch_size, form, style, max_new_tokens)
     shown = {k: v for k, v in result.items() if k != "rows"} | {"out": str(out)}
     print(json.dumps(shown, ensure_ascii=False)) if as_json else _show_result(result, out)
 
