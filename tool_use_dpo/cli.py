@@ -264,30 +264,49 @@ def evaluate(
     print(json.dumps(shown, ensure_ascii=False)) if as_json else _show_result(result, out)
 
 # %% ../nbs/17_cli.ipynb #edbbeb82
-def _results(files):
-    "Results by name: the model's, or where two share it the file's; ValueError for anything that `eval` did not write."
+def _read(files):
+    "What `eval` wrote; ValueError for anything else."
     read = []
     for file in files:
         try: read.append(json.loads(file.read_text(encoding="utf-8")))
         except ValueError as e: raise ValueError(f"{file}: not JSON: {e}") from None
         if not isinstance(read[-1], dict) or "rows" not in read[-1]:
             raise ValueError(f"{file}: not a result; give files that `tool-use-dpo eval` wrote")
+    return read
+
+def _results(files):
+    "Results by name: the model's, or where two share it the file's."
+    read = _read(files)
     for names in ([str(r.get("model")) for r in read], [f.stem for f in files], [str(f) for f in files]):
         if len(set(names)) == len(names): return dict(zip(names, read))
     raise ValueError("a result file is given twice")
 
+def _seeds(files):
+    "Results by file name, files of one name pooled as seeds; ValueError where a name lacks a seed."
+    from tool_use_dpo.analysis import pool
+    runs = {}
+    for file, result in zip(files, _read(files)): runs.setdefault(file.stem, {})[str(file.parent)] = result
+    folders = {folder for by_folder in runs.values() for folder in by_folder}
+    lack = next((Path(f, f"{name}.json") for name, found in runs.items() for f in sorted(folders - found.keys())), None)
+    if lack: raise ValueError(f"{lack}: not given; with --seeds every folder needs a file of every name")
+    return {name: pool(found) for name, found in runs.items()}
+
+# %% ../nbs/17_cli.ipynb #76a6b766
 @app.command()
 def compare(
     results: Annotated[list[Path], typer.Argument(metavar="RESULT...", help="Files of eval, first stage first.")],
     out: Annotated[Path, typer.Option(help="A folder for the report and its figures.")],
+    seeds: Annotated[bool, typer.Option("--seeds", help="Files of one name, in several folders, are seeds.")] = False,
     as_json: _Json = False,
 ):
     "Compare results on the same requests: paired tests, figures, one HTML report."
-    from tool_use_dpo import analysis
-    named = _results(results)
-    compared, page = analysis.compare(named), analysis.report(named, out)
+    from tool_use_dpo.analysis import compare
+    named = _seeds(results) if seeds else _results(results)
+    compared = compare(named)
+    from tool_use_dpo.report import report, table
+    page = report(named, out)
     if as_json: print(json.dumps({**compared, "report": str(page)}, ensure_ascii=False))
-    else: print(analysis.table(named), *compared["headline"], f"report: {page}", sep="\n")
+    else: print(table(named), *compared["headline"], f"report: {page}", sep="\n")
 
 # %% ../nbs/17_cli.ipynb #84962af3
 def _judged(answer, schema):
