@@ -174,14 +174,14 @@ def _headline(models, pairs, share, key, says):
     "On the last model: its share, and what it added to the one before."
     name, model = list(models.items())[-1]
     if model[share] is None: return []
-    other = model.get(share + "_tools_ci95")
-    others = f"; {_range(other)} over other tools" if other else ""
     lines = [f"{name}: {_percent(model[share])} of {model['n']:,} calls {says} "
-             f"(95 % interval {_range(model[share + '_ci95'])}{others})."]
+             f"(95 % interval {_range(model[share + '_ci95'])})."]
+    other = model.get(share + "_tools_ci95")
+    others = f"With other tools it might be {_range(other)}. " if other else ""
     change = pairs[-1][key] if pairs else None
-    if not change: return lines
+    if not change: return lines + [others.strip()] * bool(others)
     p = _p(change["p"])
-    lines.append(f"Against {pairs[-1]['a']}, that is {_points(change['difference'])} points ({_range(change['ci95'], _points)}; "
+    lines.append(f"{others}Against {pairs[-1]['a']}, that is {_points(change['difference'])} points ({_range(change['ci95'], _points)}; "
                  f"McNemar p {p if p[0] == '<' else '= ' + p}).{_noise(change)}")
     if seeds := change.get("seeds"):
         lines.append(f"Over {len(seeds['values'])} seeds: {_points(seeds['mean'])} points ({_range(seeds['ci95'], _points)}).")

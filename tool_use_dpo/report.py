@@ -32,9 +32,9 @@ def _models_table(models):
     wide = any(m["sspr_tools_ci95"] for m in models.values())
     others = lambda m, key: [_range(ci) if (ci := m[f"{key}_tools_ci95"]) else "–"] if wide else []
     again = ["over other tools"] if wide else []
-    return ["model", "requests", "passes the schema (SSPR)", *again, "exactly right", *again, "lenient SSPR"], [
-        [name, f"{m['n']:,}", _share(m["sspr"], m["sspr_ci95"]), *others(m, "sspr"),
-         _share(m["exact"], m["exact_ci95"]), *others(m, "exact"), _percent(m["lenient_sspr"])]
+    return ["model", "passes the schema (SSPR)", *again, "exactly right", *again, "lenient SSPR", "requests"], [
+        [name, _share(m["sspr"], m["sspr_ci95"]), *others(m, "sspr"), _share(m["exact"], m["exact_ci95"]),
+         *others(m, "exact"), _percent(m["lenient_sspr"]), f"{m['n']:,}"]
         for name, m in models.items()]
 
 def table(
@@ -50,10 +50,10 @@ def _tests_table(pairs, key):
     found = [(f"{p['a']} → {p['b']}", p[key]) for p in pairs if p[key]]
     runs = next((len(m["seeds"]["values"]) for _, m in found if m["seeds"]), 0)
     seeds = lambda m: [change(m["seeds"]["mean"], m["seeds"]["ci95"]) if m["seeds"] else "–"] if runs else []
-    return ["from → to", "pairs", "tools", "lost", "won", "difference in points [95 %]",
-            *([f"over {runs} seeds [95 %]"] if runs else []), "McNemar\u00a0p"], [
-        [name, f"{m['n']:,}", f"{m['tools'] or '–'}", str(m["b"]), str(m["c"]), change(m["difference"], m["ci95"]),
-         *seeds(m), _p(m["p"])] for name, m in found]
+    return ["from → to", "difference in points [95 %]", *([f"over {runs} seeds [95 %]"] if runs else []), "McNemar\u00a0p",
+            "lost", "won", "pairs", "tools"], [
+        [name, change(m["difference"], m["ci95"]), *seeds(m), _p(m["p"]), str(m["b"]), str(m["c"]), f"{m['n']:,}",
+         f"{m['tools'] or '–'}"] for name, m in found]
 
 def _needed_table(pairs):
     "Requests that it takes to see a difference between two models that differ as often as these."
@@ -250,12 +250,16 @@ _READING = (
     "Passes the schema (SSPR, strict schema pass rate): the whole answer is one JSON value that obeys the schema of "
     "the tools offered. Lenient: the first JSON value found in the answer does. Exactly right: the call equals the "
     "wanted one.",
-    "Intervals of shares are Wilson's, 95 %. They speak about more requests of this kind, not about other kinds.",
+    "Intervals of shares are Wilson's, 95 %. They speak about more requests to these tools. Over other tools: a bootstrap "
+    "that draws whole tools, because what a model will do on tools of yours depends on the tools, not on the requests.",
     "Two models are compared on the same requests. Lost and won count the requests that only one of the two gets "
     "right; p is McNemar's exact two-sided test on these counts, not corrected for the number of comparisons.",
     "The interval of a difference is a bootstrap of 2,000 resamples. Where the tool of every request is known, whole "
     "tools are drawn, because requests to one tool succeed or fail together. With fewer than about 20 tools it is "
     "somewhat too narrow.",
+    "Over seeds: Student's interval over one difference per training run. It is the one that speaks about the method.",
+    "Design effect: how many times more a difference varies because requests share tools. Requests needed: for McNemar's "
+    "test at 5 % with a power of 80 %, times the design effect.",
     "Colours in the tables of changes: green, answers that began to pass; red, answers that stopped.")
 _CAPTIONS = {
     "comparison": "Calls that pass the schema, and calls that are exactly right, in percent. Whiskers: 95 % intervals.",
