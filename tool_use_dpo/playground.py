@@ -114,7 +114,9 @@ _TOOLS = [{"name": "create_event", "description": "Put an event into the calenda
 _REQUEST = "Put a review with Ada into the calendar for thursday, 45 minutes."
 _CSS = """.gradio-container {max-width: 74rem !important} footer {display: none !important}
 textarea, .textfield {font-family: ui-monospace, Menlo, Consolas, monospace !important}
-.textfield {white-space: pre-wrap; overflow-wrap: anywhere}"""
+.textfield {white-space: pre-wrap; overflow-wrap: anywhere}
+.textfield .text {color: var(--body-text-color) !important}
+.textfield .label {white-space: nowrap; display: inline-block}"""
 
 def playground(
     columns: dict,  # from `columns`
