@@ -116,7 +116,7 @@ _CSS = """.gradio-container {max-width: 74rem !important} footer {display: none 
 textarea, .textfield {font-family: ui-monospace, Menlo, Consolas, monospace !important}
 .textfield {white-space: pre-wrap; overflow-wrap: anywhere}
 .textfield .text {color: var(--body-text-color) !important}
-.textfield .label {white-space: nowrap; display: inline-block}"""
+.textfield .label {white-space: nowrap; display: inline-block; line-height: 1.4}"""
 
 def playground(
     columns: dict,  # from `columns`
