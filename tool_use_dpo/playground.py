@@ -118,6 +118,7 @@ textarea, .textfield {font-family: ui-monospace, Menlo, Consolas, monospace !imp
 .textfield .text {color: var(--body-text-color) !important}
 .textfield .label {white-space: nowrap; display: inline-block; line-height: 1.4}"""
 
+# %% ../nbs/12c_playground.ipynb #5bc25725
 def playground(
     columns: dict,  # from `columns`
     tools: list = (),    # shown at first; none: an example
