@@ -33,11 +33,11 @@ $(BIN)/python:
 $(READY): settings.ini setup.py constraints.txt | $(BIN)/python
 	@echo "Installing into .venv (some minutes the first time)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,ui]"
 	@touch $@
 
 .venv/.ready-gpu: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,gpu]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev,ui,gpu]"
 	@touch $@
 
 demo: $(READY)  ## the whole job on the bundled base: demo/summary.json, demo/report.html

@@ -35,7 +35,7 @@ setup(
     packages=find_packages(include=[cfg["lib_name"]]),
     package_data={cfg["lib_name"]: ["py.typed", "*.html", "catalogue/*.yaml", "nano_base/*"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={extra: cfg[f"{extra}_requirements"].split() for extra in ("gpu", "constrained", "dev")},
+    extras_require={k.removesuffix("_requirements"): v.split() for k, v in cfg.items() if k.endswith("_requirements")},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     zip_safe=False,
 )

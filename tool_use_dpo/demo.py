@@ -223,7 +223,7 @@ def _control(stage, data, pairs, n):
 
 def _finish(stage):
     "Write summary and report; print the table and the verdict."
-    from tool_use_dpo.analysis import report, table
+    from tool_use_dpo.report import report, table
     stage.results = {k: stage.results[k] for k in ("baseline", "sft", "sft_more", "dpo")}
     summary = _summary(stage)
     verdict = _verdict(summary)
