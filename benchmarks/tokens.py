@@ -1,0 +1,116 @@
+"""What token-level preference sampling costs and gives, and what training on its pairs does.
+
+    python benchmarks/tokens.py cost [--model nano] [--n 300] [--naive 60] [--json FILE]
+    python benchmarks/tokens.py compare --out DIR [--seeds 0 1 2] [--size full|small] [--dev FILE...] [--json FILE]
+
+`cost`: the same branches decoded by the package and naively (one after the other, each from its first token, with
+`generate` of transformers), equality included; discriminative pairs per decoded token against sampled trajectories; and a
+sweep over epsilon, for which the trees of the largest are pruned. `compare`: for each seed SFT, then DPO from it on as many pairs and steps from sampled trajectories, from
+certified negatives and from token-level sampling, then the measures on tools that no training text has. What is done is
+kept in DIR, so the same command goes on. Times are CPU seconds of one process.
+"""
+import argparse
+import json
+import random
+import time
+from pathlib import Path
+
+import torch
+
+from tool_use_dpo.chat import render
+from tool_use_dpo.generate import generate, load_catalogue
+from tool_use_dpo.models import load_model, load_tokenizer
+from tool_use_dpo.sspr import _case, _ends, case_messages
+from tool_use_dpo.errorscore import Weights
+from tool_use_dpo.tokenlevel import _tree_pairs, branch_answers, trajectory_pairs
+
+
+def greedy(model, tokenizer, ids, limit):
+    "What `generate` adds to a text, and the probabilities on the way."
+    out = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids), dtype=torch.long), do_sample=False,
+                         max_new_tokens=limit, pad_token_id=tokenizer.pad_token_id, output_scores=True,
+                         return_dict_in_generate=True)
+    return out.sequences[0, len(ids):].tolist(), out.scores
+
+
+def naive(model, tokenizer, prompt, epsilon, top_k, most, limit):
+    "Trunk and branches of one prompt, each read from its first token."
+    ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+    trunk, scores = greedy(model, tokenizer, ids, limit)
+    branches = []
+    for t, s in enumerate(scores):
+        p, tops = s[0].softmax(-1).topk(top_k)
+        if p[0] - p[1] >= epsilon or len(branches) >= most: continue
+        for r, token in enumerate(tops[1:].tolist(), 1):
+            done = token in _ends(model, tokenizer) or t + 1 == limit
+            rest = [] if done else greedy(model, tokenizer, [*ids, *trunk[:t], token], limit - t - 1)[0]
+            branches.append((t, r, [*trunk[:t], token, *rest]))
+    return trunk, branches
+
+
+def timed(f, *args, **kwargs):
+    "A result and the CPU seconds that it took."
+    begun = time.process_time()
+    return f(*args, **kwargs), time.process_time() - begun
+
+
+def pruned(tree, epsilon, top_k):
+    "The tree that a smaller epsilon and top_k would have grown."
+    keep = [b for b in tree.branches if tree.probs[b.at][0] - tree.probs[b.at][1] < epsilon and b.rank < top_k]
+    return tree._replace(branches=keep)
+
+
+def worth(pairs, tokens):
+    "What pairs are worth beside the tokens decoded for them."
+    n = max(1, len(pairs))
+    return {"pairs": len(pairs), "requests_with_pairs": len({p["case"] for p in pairs}), "tokens": tokens,
+            "pairs_per_1000_tokens": round(1000 * len(pairs) / tokens, 3),
+            "score_gap": round(sum(p["scores"][0] - p["scores"][1] for p in pairs) / n, 3),
+            "best_is_right": round(sum(p["scores"][0] == 1 for p in pairs) / n, 3)}
+
+
+def cost(args):
+    "Speed against naive decoding, pairs per token against trajectories, and the sweep."
+    model, tokenizer = load_model(args.model), load_tokenizer(args.model)
+    cases = [_case(r) for r in generate(args.n, load_catalogue("val") + load_catalogue("train"), seed=11)]
+    prompts = [render(tokenizer, case_messages(c)) for c in cases]
+    found = {"model": Path(args.model).name, "prompts": len(cases), "naive_prompts": args.naive}
+    mine, slow, same, grown, ends = 0, 0, 0, 0, _ends(model, tokenizer)
+    for at in range(0, args.naive, 20):          # in turns, so that both meet the same machine
+        trees, seconds = timed(branch_answers, model, tokenizer, prompts[at:at + 20], 0.1, 3, 16, 96)
+        one, seconds_naive = timed(lambda: [naive(model, tokenizer, p, 0.1, 3, 16, 96) for p in prompts[at:at + 20]])
+        mine, slow, grown = mine + seconds, slow + seconds_naive, grown + sum(len(t.branches) for t in trees)
+        same += sum((t.ids, [tuple(b) for b in t.branches]) == x for t, x in zip(trees, one))
+    found["speed"] = {"epsilon": 0.1, "top_k": 3, "branches": grown, "same_trees": same, "seconds": round(mine, 1),
+                      "naive_seconds": round(slow, 1), "faster": round(slow / mine, 1)}
+    print(found["speed"], flush=True)
+    trees = branch_answers(model, tokenizer, prompts, 0.3, 3, 999, 96)
+    found["sweep"] = []
+    for top_k in (2, 3):
+        for epsilon in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3):
+            some = [pruned(t, epsilon, top_k) for t in trees]
+            pairs = sum((_tree_pairs(tokenizer, ends, c, t, Weights(), 0.2) for c, t in zip(cases, some)), [])
+            row = worth(pairs, sum(t.generated() for t in some))
+            found["sweep"].append({"top_k": top_k, "epsilon": epsilon, **row})
+            print(found["sweep"][-1], flush=True)
+    found["trajectories"] = []
+    for n in (2, 3, 4):
+        found["trajectories"].append({"samples": n, **worth(*trajectory_pairs(model, tokenizer, cases, samples=n))})
+        print(found["trajectories"][-1], flush=True)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("cost", "compare"))
+    parser.add_argument("--model", default="nano", help="cost: the model (default: nano)")
+    parser.add_argument("--n", type=int, default=300, help="cost: prompts (default: 300)")
+    parser.add_argument("--naive", type=int, default=60, help="cost: so many of them naively as well (default: 60)")
+    parser.add_argument("--json", help="write the figures here too")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    found = {"cost": cost}[args.what](args)
+    if args.json: Path(args.json).write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__": main()
