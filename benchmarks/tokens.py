@@ -18,11 +18,19 @@ from pathlib import Path
 import torch
 
 from tool_use_dpo.chat import render
-from tool_use_dpo.generate import generate, load_catalogue
-from tool_use_dpo.models import load_model, load_tokenizer
-from tool_use_dpo.sspr import _case, _ends, case_messages
+from tool_use_dpo.demo import _DPO, _SFT
+from tool_use_dpo.dpo import dpo
+from tool_use_dpo.episodes import episodes, target, tasks
 from tool_use_dpo.errorscore import Weights
-from tool_use_dpo.tokenlevel import _tree_pairs, branch_answers, trajectory_pairs
+from tool_use_dpo.generate import generate, load_catalogue
+from tool_use_dpo.models import DPOSettings, SFTSettings, load_model, load_tokenizer
+from tool_use_dpo.negatives import negative
+from tool_use_dpo.sft import sft
+from tool_use_dpo.sspr import _case, _ends, case_messages
+from tool_use_dpo.tokenlevel import (_row, _tree_pairs, branch_answers, discrimination, measure, read_tasks, tps_pairs,
+                                     trajectory_pairs)
+from tool_use_dpo.tools import call_schema
+from tool_use_dpo.triplets import _lines, append_jsonl
 
 
 def greedy(model, tokenizer, ids, limit):
@@ -100,16 +108,109 @@ def cost(args):
     return found
 
 
+SIZES = {"full": {"sft": 2400, "episodes": 600, "asked": 400, "test": 400, "test_episodes": 60},
+         "small": {"sft": 200, "episodes": 30, "asked": 40, "test": 24, "test_episodes": 6}}
+
+
+def kept(file, make):
+    "The rows of a file, which is made first if it is not there."
+    if not file.exists():
+        part = file.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        append_jsonl(part, make())
+        part.rename(file)
+    return [row for _, row in _lines(file)]
+
+
+def cases_of(tools, triplets, eps, seed, split):
+    "Cases with one call, and the decisions of episodes."
+    one = [{**_case(r), "kind": "one"} for r in generate(triplets, tools, seed=seed, split=split)]
+    return one + [c for ep in episodes(eps, tools, seed=seed) for c in tasks(ep)]
+
+
+def sft_row(case):
+    "A case as a row for SFT."
+    return {"id": case["id"], "messages": case_messages(case), "tools": case["tools"], "chosen": target(case), "split": "train"}
+
+
+def certified(cases, seed):
+    "Pairs of the right call and a certified negative."
+    rng, out = random.Random(seed), []
+    for c in cases:
+        if len(c["gold"]) != 1: continue
+        call = json.loads(target(c))
+        bad = negative(call, call_schema(c["tools"]), rng)
+        if bad: out.append(_row(c, (1.0, target(c)), (0.0, bad["rejected"])))
+    return out
+
+
+def arms_of(model, tokenizer, asked, seed):
+    "Pairs of each way, cut to the same number; in random order."
+    arms = {"trajectory": trajectory_pairs(model, tokenizer, asked, samples=4, seed=seed)[0], "certified": certified(asked, seed),
+            "tps": tps_pairs(model, tokenizer, asked, epsilon=0.1, top_k=3)[0]}
+    for pairs in arms.values(): random.Random(seed).shuffle(pairs)
+    n = min(map(len, arms.values()))
+    return {"pairs": [{"arm": arm, **p} for arm, pairs in arms.items() for p in pairs[:n]], "made": {a: len(p) for a, p in arms.items()}}
+
+
+def measured(folder, where, tests):
+    "The measures of a model on each test."
+    file = folder / "results.json"
+    if not file.exists():
+        model, tokenizer = load_model(str(where)), load_tokenizer(str(where))
+        out = {name: measure(model, tokenizer, cases) for name, cases in tests.items()}
+        for r in out.values(): r.pop("rows")
+        out["held out"]["discrimination"] = discrimination(model, tokenizer, tests["held out"][:150])
+        file.write_text(json.dumps(out))
+    return json.loads(file.read_text())
+
+
+def one_seed(out, seed, size, dev):
+    "All models of a seed, and what they are worth."
+    n, common = SIZES[size], {"output_dir": "", "seed": seed}
+    out.mkdir(parents=True, exist_ok=True)
+    train = kept(out / "train.jsonl", lambda: cases_of(load_catalogue("train"), n["sft"], n["episodes"], seed, "train"))
+    asked = kept(out / "asked.jsonl", lambda: cases_of(load_catalogue("train"), n["asked"], n["asked"] // 5, seed + 100, "train"))
+    test = kept(out / "test.jsonl", lambda: cases_of(load_catalogue("test"), n["test"], n["test_episodes"], seed + 200, "test"))
+    tests = {"held out": test, **{Path(f).stem: read_tasks(f, 200) for f in dev}}
+    sft_dir = out / "sft"
+    sft(SFTSettings(**{**_SFT, **common, "output_dir": str(sft_dir)}), [sft_row(c) for c in train])
+    results, file = {"sft": measured(sft_dir, sft_dir, tests)}, out / "pairs.json"
+    if not file.exists():
+        calls = [c for c in asked if "facts" not in c]
+        file.write_text(json.dumps(arms_of(load_model(str(sft_dir)), load_tokenizer(str(sft_dir)), calls, seed)))
+    found = json.loads(file.read_text())
+    for arm in ("trajectory", "certified", "tps"):
+        rows, folder = [p for p in found["pairs"] if p["arm"] == arm], out / arm
+        settings = {**_DPO, **common, "model_name": str(sft_dir), "output_dir": str(folder), "loss_type": "sigmoid", "beta": 0.1}
+        dpo(DPOSettings(**settings), rows)
+        results[arm] = measured(folder, folder, tests)
+        print(seed, arm, len(rows), "pairs", {k: results[arm]["held out"][k]["share"] for k in ("selection", "parameters", "parsing")}, flush=True)
+    return {"pairs_each": len(found["pairs"]) // 3, "pairs_made": found["made"], "arms": results}
+
+
+def compare(args):
+    "The comparison over all seeds."
+    seeds = {str(s): one_seed(Path(args.out, f"seed{s}"), s, args.size, args.dev) for s in args.seeds}
+    settings = {"size": args.size, **SIZES[args.size], "loss": "DPO, beta 0.1", "learning_rate": _DPO["learning_rate"], "epsilon": 0.1}
+    return {"settings": settings, "seeds": {s: r["arms"] for s, r in seeds.items()},
+            "pairs": {s: {k: r[k] for k in ("pairs_each", "pairs_made")} for s, r in seeds.items()}}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("cost", "compare"))
     parser.add_argument("--model", default="nano", help="cost: the model (default: nano)")
     parser.add_argument("--n", type=int, default=300, help="cost: prompts (default: 300)")
     parser.add_argument("--naive", type=int, default=60, help="cost: so many of them naively as well (default: 60)")
+    parser.add_argument("--out", default="runs/tokens_compare", help="compare: a folder for data, models and results")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="compare: seeds (default: 0 1 2)")
+    parser.add_argument("--size", choices=SIZES, default="full", help="compare: how much data")
+    parser.add_argument("--dev", nargs="*", default=[], help="compare: case files to measure on as well")
     parser.add_argument("--json", help="write the figures here too")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    found = {"cost": cost}[args.what](args)
+    found = {"cost": cost, "compare": compare}[args.what](args)
     if args.json: Path(args.json).write_text(json.dumps(found, indent=1) + "\n")
 
 
