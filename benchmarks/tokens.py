@@ -56,6 +56,9 @@ def naive(model, tokenizer, prompt, epsilon, top_k, most, limit):
     return trunk, branches
 
 
+SPEED = (0.3, 2, 16, 96)   # epsilon, top_k, most, limit
+
+
 def timed(f, *args, **kwargs):
     "A result and the CPU seconds that it took."
     begun = time.process_time()
@@ -85,11 +88,11 @@ def cost(args):
     found = {"model": Path(args.model).name, "prompts": len(cases), "naive_prompts": args.naive}
     mine, slow, same, grown, ends = 0, 0, 0, 0, _ends(model, tokenizer)
     for at in range(0, args.naive, 20):          # in turns, so that both meet the same machine
-        trees, seconds = timed(branch_answers, model, tokenizer, prompts[at:at + 20], 0.1, 3, 16, 96)
-        one, seconds_naive = timed(lambda: [naive(model, tokenizer, p, 0.1, 3, 16, 96) for p in prompts[at:at + 20]])
+        trees, seconds = timed(branch_answers, model, tokenizer, prompts[at:at + 20], *SPEED)
+        one, seconds_naive = timed(lambda: [naive(model, tokenizer, p, *SPEED) for p in prompts[at:at + 20]])
         mine, slow, grown = mine + seconds, slow + seconds_naive, grown + sum(len(t.branches) for t in trees)
         same += sum((t.ids, [tuple(b) for b in t.branches]) == x for t, x in zip(trees, one))
-    found["speed"] = {"epsilon": 0.1, "top_k": 3, "branches": grown, "same_trees": same, "seconds": round(mine, 1),
+    found["speed"] = {"epsilon": SPEED[0], "top_k": SPEED[1], "branches": grown, "same_trees": same, "seconds": round(mine, 1),
                       "naive_seconds": round(slow, 1), "faster": round(slow / mine, 1)}
     print(found["speed"], flush=True)
     trees = branch_answers(model, tokenizer, prompts, 0.3, 3, 999, 96)
@@ -102,14 +105,14 @@ def cost(args):
             found["sweep"].append({"top_k": top_k, "epsilon": epsilon, **row})
             print(found["sweep"][-1], flush=True)
     found["trajectories"] = []
-    for n in (2, 3, 4):
+    for n in (2, 4):
         found["trajectories"].append({"samples": n, **worth(*trajectory_pairs(model, tokenizer, cases, samples=n))})
         print(found["trajectories"][-1], flush=True)
     return found
 
 
 SIZES = {"full": {"sft": 2400, "episodes": 600, "asked": 400, "test": 400, "test_episodes": 60},
-         "small": {"sft": 200, "episodes": 30, "asked": 40, "test": 24, "test_episodes": 6}}
+         "small": {"sft": 800, "episodes": 120, "asked": 150, "test": 100, "test_episodes": 20}}
 
 
 def kept(file, make):
@@ -147,7 +150,7 @@ def certified(cases, seed):
 def arms_of(model, tokenizer, asked, seed):
     "Pairs of each way, cut to the same number; in random order."
     arms = {"trajectory": trajectory_pairs(model, tokenizer, asked, samples=4, seed=seed)[0], "certified": certified(asked, seed),
-            "tps": tps_pairs(model, tokenizer, asked, epsilon=0.1, top_k=3)[0]}
+            "tps": tps_pairs(model, tokenizer, asked, epsilon=0.3, top_k=2)[0]}
     for pairs in arms.values(): random.Random(seed).shuffle(pairs)
     n = min(map(len, arms.values()))
     return {"pairs": [{"arm": arm, **p} for arm, pairs in arms.items() for p in pairs[:n]], "made": {a: len(p) for a, p in arms.items()}}
@@ -192,7 +195,7 @@ def one_seed(out, seed, size, dev):
 def compare(args):
     "The comparison over all seeds."
     seeds = {str(s): one_seed(Path(args.out, f"seed{s}"), s, args.size, args.dev) for s in args.seeds}
-    settings = {"size": args.size, **SIZES[args.size], "loss": "DPO, beta 0.1", "learning_rate": _DPO["learning_rate"], "epsilon": 0.1}
+    settings = {"size": args.size, **SIZES[args.size], "loss": "DPO, beta 0.1", "learning_rate": _DPO["learning_rate"], "epsilon": 0.3, "top_k": 2}
     return {"settings": settings, "seeds": {s: r["arms"] for s, r in seeds.items()},
             "pairs": {s: {k: r[k] for k in ("pairs_each", "pairs_made")} for s, r in seeds.items()}}
 

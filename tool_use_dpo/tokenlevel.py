@@ -6,15 +6,15 @@
 __all__ = ['Branch', 'Tree', 'branch_answers', 'tps_pairs', 'trajectory_pairs', 'TokenSettings', 'read_tasks', 'sample', 'train',
            'measure', 'discrimination']
 
-# %% ../nbs/14b_tokenlevel.ipynb #c2d3a391
+# %% ../nbs/14b_tokenlevel.ipynb #9387aa13
 import json, random
 from collections import defaultdict
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 import torch
 
-# %% ../nbs/14b_tokenlevel.ipynb #e5d70734
+# %% ../nbs/14b_tokenlevel.ipynb #dae54646
 from .analysis import wilson
 from .chat import completion, render
 from .dpo import answer_logps, dpo
@@ -25,7 +25,7 @@ from .sspr import _case, _ends, _text, _within, case_messages, generate_answers
 from .tools import call_schema, make_call
 from .triplets import _content_id, _lines, append_jsonl
 
-# %% ../nbs/14b_tokenlevel.ipynb #828b584d
+# %% ../nbs/14b_tokenlevel.ipynb #f53a91da
 class Branch(NamedTuple):
     "An answer that leaves the greedy one."
     at: int      # how many tokens they share
@@ -55,7 +55,7 @@ def _forks(live, tops, probs, epsilon, most):
         answer.append(tops[j][0])
     return new
 
-# %% ../nbs/14b_tokenlevel.ipynb #18cd917f
+# %% ../nbs/14b_tokenlevel.ipynb #2fe548a3
 def _grow(model, ids, ends, pad, limit, epsilon, top_k, most):
     "The trees of prompts (lists of ids)."
     width, device = max(map(len, ids)), model.device
@@ -81,18 +81,19 @@ def _grow(model, ids, ends, pad, limit, epsilon, top_k, most):
         mask, positions = torch.cat([mask, mask.new_ones(len(live), 1)], -1), positions[:, -1:] + 1
     return trees
 
-# %% ../nbs/14b_tokenlevel.ipynb #8abc7090
+# %% ../nbs/14b_tokenlevel.ipynb #e8943ada
 def branch_answers(
     model: object,             # a causal language model of transformers, with an adapter or without
     tokenizer: object,         # its tokenizer
     prompts: list,             # texts that end where the answer begins, from `chat.render`
-    epsilon: float = 0.1,      # branch where the two most likely tokens are less than this apart, 0 to 1; 0: nowhere
-    top_k: int = 3,            # of how many most likely tokens the others than the first are tried there, at least 2
+    epsilon: float = 0.3,      # branch where the two most likely tokens are less than this apart, 0 to 1; 0: nowhere
+    top_k: int = 2,            # of how many most likely tokens the others than the first are tried there, at least 2
     most: int = 16,            # no new branches once a prompt has this many
     max_new_tokens: int = 96,  # longer answers are cut there
     batch_size: int = 16,      # prompts side by side; their branches come on top
-) -> list:                     # one `Tree` for each prompt
+) -> list:                     # one `Tree` for each prompt; ValueError for a top_k below 2
     "Greedy answers, with branches where the model hesitates."
+    if top_k < 2: raise ValueError(f"top_k must be at least 2, not {top_k}: the most likely token is the answer's own")
     ids, ends = tokenizer(prompts, add_special_tokens=False)["input_ids"], _ends(model, tokenizer)
     training = model.training
     order, trees = sorted(range(len(ids)), key=lambda i: -len(ids[i])), [None] * len(ids)
@@ -107,7 +108,7 @@ def branch_answers(
     finally: model.train(training)
     return trees
 
-# %% ../nbs/14b_tokenlevel.ipynb #db29c48b
+# %% ../nbs/14b_tokenlevel.ipynb #a773a93f
 def _worth(case, text, weights):
     "What an answer is worth, 0 to 1."
     if "facts" in case: return sum(str(f) in text for f in case["facts"]) / len(case["facts"])
@@ -125,7 +126,7 @@ def _row(case, best, worst, **more):
            "scores": [best[0], worst[0]], "case": case["id"], "split": "train", **more}
     return {"id": _content_id(row), **row}
 
-# %% ../nbs/14b_tokenlevel.ipynb #da3cafa3
+# %% ../nbs/14b_tokenlevel.ipynb #a7547da1
 def _tree_pairs(tokenizer, ends, case, tree, weights, margin):
     "The pairs in a tree, one at most for each place where branches leave."
     groups, pairs = defaultdict(lambda: [tree.ids]), {}
@@ -150,7 +151,7 @@ def tps_pairs(
     pairs = [_tree_pairs(tokenizer, ends, case, tree, weights, margin) for case, tree in zip(cases, trees)]
     return sum(pairs, []), sum(t.generated() for t in trees)
 
-# %% ../nbs/14b_tokenlevel.ipynb #6a5b3dea
+# %% ../nbs/14b_tokenlevel.ipynb #e71ef6f2
 def trajectory_pairs(
     model: object,                 # the model that answers
     tokenizer: object,             # its tokenizer
@@ -173,7 +174,7 @@ def trajectory_pairs(
         if found: pairs.append(_row(case, *found, at=None))
     return pairs, tokens
 
-# %% ../nbs/14b_tokenlevel.ipynb #e1d5bc9e
+# %% ../nbs/14b_tokenlevel.ipynb #4fbc006e
 @dataclass
 class TokenSettings(DPOSettings):
     "Settings of token-level preference training; the defaults are those of configs/tokens.yaml."
@@ -181,10 +182,10 @@ class TokenSettings(DPOSettings):
     learning_rate: float = 1e-4
     lr_scheduler: str = "cosine"
     epochs: float = 1
-    loss_type: str = "sigmoid"               # DPO, as in the paper
+    loss_type: Literal["ipo", "sigmoid"] = "sigmoid"   # DPO, as in the paper
     beta: float = 0.1
-    epsilon: float = 0.1                     # branch where the two most likely tokens are less than this apart
-    top_k: int = 3                           # of so many most likely tokens, those after the first are tried there
+    epsilon: float = 0.3                     # branch where the two most likely tokens are less than this apart
+    top_k: int = 2                           # of so many most likely tokens, those after the first are tried there
     max_branches: int = 16                   # no new branches once a prompt has this many
     max_new_tokens: int = 96                 # longer answers are cut there, and are no candidates
     margin: float = 0.2                      # least difference of the scores of a pair
@@ -201,7 +202,7 @@ class TokenSettings(DPOSettings):
         "The weights of the errors; ValueError where one is out of range."
         return Weights(**{k: getattr(self, f"weight_{k}") for k in ERRORS})
 
-# %% ../nbs/14b_tokenlevel.ipynb #e2c1d24e
+# %% ../nbs/14b_tokenlevel.ipynb #b96154a6
 def read_tasks(
     path: str,           # JSONL of triplets, of case lines (one right call, several or none), or of cases from episodes
     n: int = None,       # the first so many; None: all
@@ -221,7 +222,7 @@ def read_tasks(
     if not out: raise ValueError(f"{path}: no cases in it" + (f" of split {split!r}" if split else ""))
     return out[:n]
 
-# %% ../nbs/14b_tokenlevel.ipynb #ed1f1873
+# %% ../nbs/14b_tokenlevel.ipynb #91532822
 def sample(
     config: TokenSettings,  # model_name, and how to branch, score and pair
     cases: list,            # from `read_tasks`
@@ -234,7 +235,7 @@ def sample(
     random.Random(config.seed).shuffle(pairs)
     return pairs[:config.pairs or None], tokens
 
-# %% ../nbs/14b_tokenlevel.ipynb #c49a26a0
+# %% ../nbs/14b_tokenlevel.ipynb #2a571287
 def _round(config, cases, out):
     "One round: its pairs, kept in its folder, and the training on them."
     file = out / "pairs.jsonl"
@@ -260,7 +261,7 @@ def train(
         start = _round(replace(config, model_name=str(start), output_dir=str(out)), cases, out)
     return start
 
-# %% ../nbs/14b_tokenlevel.ipynb #fb7bb26b
+# %% ../nbs/14b_tokenlevel.ipynb #d0292539
 def _share(flags):
     "A share with its 95 % interval."
     k, n = sum(flags), len(flags)
@@ -276,7 +277,7 @@ def _judged(case, text):
     return {**row, "score": scored.score, "errors": scored.errors, "selected": not spoiled and not calls,
             "exact": scored.score == 1}
 
-# %% ../nbs/14b_tokenlevel.ipynb #6bf7d08f
+# %% ../nbs/14b_tokenlevel.ipynb #00225932
 def measure(
     model: object,               # a causal language model, with an adapter or without
     tokenizer: object,           # its tokenizer
@@ -294,7 +295,7 @@ def measure(
             "parameters": _share([r["exact"] for r in calls if r["selected"]]), "exact": _share([r["exact"] for r in calls]),
             "by_kind": kinds, "mean_score": sum(r["score"] for r in calls) / max(1, len(calls)), "rows": rows}
 
-# %% ../nbs/14b_tokenlevel.ipynb #953629e6
+# %% ../nbs/14b_tokenlevel.ipynb #eaeed671
 def _wrongs(case, rng):
     "A call with one error, for each type that the tools allow: type -> text."
     gold, form = case["gold"][0], case.get("form", "tool")
@@ -311,7 +312,7 @@ def _wrongs(case, rng):
         if len(errors) == 1: out.setdefault(errors[0][0], text)
     return right, out
 
-# %% ../nbs/14b_tokenlevel.ipynb #d298254e
+# %% ../nbs/14b_tokenlevel.ipynb #d7ceef2f
 def discrimination(
     model: object,       # a causal language model, with an adapter or without
     tokenizer: object,   # its tokenizer
