@@ -195,6 +195,7 @@ _ASK = {"scenario": 'Choose tools for a {kind} task. {"scenario": {"uses": [tool
         "request": 'Write what the user asks, with every value that the calls need, without naming a tool. {"request": TEXT}'}
 _TYPES = {"scenario": dict, "calls": list, "results": list, "answer": str, "request": str}
 
+# %% ../nbs/14a_episodes.ipynb #askwrite
 def teacher_writer(
     ask: object,   # messages -> text, for instance a chat model behind an endpoint
 ) -> object:       # a writer for `construct`
