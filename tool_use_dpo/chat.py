@@ -26,9 +26,10 @@ def messages(
             {"role": "user", "content": request}]
 
 def triplet_messages(
-    row: dict,   # a triplet
-) -> list:       # system and user message
+    row: dict,   # a triplet, or a row that brings its `messages`
+) -> list:       # system and user message, or the row's own
     "The messages that ask for the call of a triplet, in the form of its chosen answer; raises as `messages` does."
+    if "messages" in row: return row["messages"]
     form = "name" if "arguments" in json.loads(row["chosen"]) else "tool"
     return messages(row["tools"], row["request"], form)
 

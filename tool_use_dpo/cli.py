@@ -420,3 +420,56 @@ def demo(
     "Run the whole job on the bundled base: data, SFT, preferences, evaluation, report."
     from tool_use_dpo.demo import demo
     demo(str(out), quick, seed)
+
+# %% ../nbs/17_cli.ipynb #0717f9e5
+_tokens = typer.Typer(no_args_is_help=True)
+app.add_typer(_tokens, name="tokens", help="Preferences at the tokens where a model hesitates: sample, train, eval.")
+
+_New = Annotated[Path, typer.Option(help="A new file for the pairs.")]
+
+def _hesitation(config, changes):
+    "The settings of `tokens`, and the training cases that they name."
+    from tool_use_dpo import models, tokenlevel
+    settings = models.load_config(config, changes, tokenlevel.TokenSettings)
+    return settings, tokenlevel.read_tasks(settings.data, split="train"), settings.weights(), _known_model(settings.model_name)
+
+@_tokens.command("sample")
+def _sample(config: _Config, out: _New, changes: _Set = (), more: _More = ()):
+    "Write the pairs of answers that part where the model hesitates."
+    if out.exists(): raise ValueError(f"{out}: exists; give a new file to --out, or remove it")
+    settings, cases, *_ = _hesitation(config, [*changes, *more])
+    from tool_use_dpo import tokenlevel, triplets
+    pairs, tokens = tokenlevel.sample(settings, cases)
+    triplets.append_jsonl(out, pairs)
+    print(f"{out}: {len(pairs)} pairs from {len(cases)} cases, {tokens:,} tokens decoded")
+
+@_tokens.command("train")
+def _train(config: _Config, changes: _Set = (), more: _More = ()):
+    "Sample and train, round after round; the same command again goes on."
+    settings, cases, *_ = _hesitation(config, [*changes, *more])
+    from tool_use_dpo import tokenlevel
+    print(f"{tokenlevel.train(settings, cases)}: trained from {settings.model_name}")
+
+# %% ../nbs/17_cli.ipynb #274f364e
+@_tokens.command("eval")
+def _measures(
+    model: _Model,
+    data: Annotated[Path, typer.Option(help="Triplets, case lines, or cases from episodes.")],
+    out: Annotated[Path, typer.Option(help="The result file; by default runs/tokens/MODEL-DATA.json.")] = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="Only the first so many cases.")] = None,
+    split: Annotated[_Split, typer.Option(help="Of triplets, those of this split.")] = "test",
+    max_new_tokens: _Tokens = 160,
+    as_json: _Json = False,
+):
+    "Measure selection, parameters, parsing, several calls, and how well a model tells errors apart."
+    _known_model(model)
+    from tool_use_dpo import sspr, tokenlevel
+    from tool_use_dpo.models import load_model, load_tokenizer
+    cases, loaded = tokenlevel.read_tasks(data, n, split), (load_model(model), load_tokenizer(model))
+    found = tokenlevel.measure(*loaded, cases, max_new_tokens)
+    told = {"model": model, "data": data.name, **found, "discrimination": tokenlevel.discrimination(*loaded, cases)}
+    out = sspr.save_result(told, out or Path("runs", "tokens", f"{_slug(model)}-{data.stem}.json"))
+    shares = {**{k: told[k] for k in ("selection", "parameters", "parsing", "exact")}, **told["by_kind"], **told["discrimination"]}
+    for k, s in shares.items():
+        if s["n"] and not as_json: print(f"{k:12} {_share(s['share'], s['ci95'])}   of {s['n']:,}")
+    print(json.dumps({k: v for k, v in told.items() if k != "rows"} | {"out": str(out)}) if as_json else f"result       {out}")

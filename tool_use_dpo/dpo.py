@@ -22,6 +22,7 @@ from .chat import dpo_rows
 from .losses import LOSSES, nll_loss, token_logps
 from .models import DPOSettings, load_model, load_policy, load_tokenizer, quiet
 from .sft import Local, _replace, _writing, newest_checkpoint, open_run, run, trainer_args
+from .spans import span_weights
 
 # %% ../nbs/10_dpo.ipynb #5857d74e
 def _common(a, b):
@@ -148,12 +149,12 @@ _REF = ("ref_chosen_logps", "ref_rejected_logps")
 
 def pair_loss(
     logps: torch.Tensor,   # (2B,K) of the policy's answer tokens, chosen then rejected, 0 off the answers
-    mask: torch.Tensor,    # (2B,K) 1 on the answer tokens
-    ref: torch.Tensor,     # (2B,) log-probability of each answer under the reference
+    mask: torch.Tensor,    # (2B,K) what each token counts: 1 on the answer tokens, or their weights; 0 off the answers
+    ref: torch.Tensor,     # (2B,) log-probability of each answer under the reference, with the same weights
     config: DPOSettings,   # loss_type, ipo_reduction, beta, nll_weight
 ) -> tuple:                # the loss of the batch, and what to log: name → (B,) values
     "The loss of a batch of pairs."
-    policy, n = logps.sum(-1), mask.sum(-1)
+    policy, n = (logps * mask).sum(-1), mask.sum(-1)
     scale = n if config.loss_type == "ipo" and config.ipo_reduction == "mean" else torch.ones_like(n)
     sides = [*(policy / scale).chunk(2), *(ref / scale).chunk(2)]
     loss = LOSSES[config.loss_type](*sides, config.beta)
@@ -162,7 +163,7 @@ def pair_loss(
                "accuracy": (chosen > rejected).float()}
     if config.nll_weight:
         half = len(mask) // 2
-        metrics["nll"] = nll_loss(logps[:half], mask[:half], "mean")
+        metrics["nll"] = nll_loss(logps[:half], mask[:half] > 0, "mean")
         loss = loss + config.nll_weight * metrics["nll"]
     return loss.mean(), metrics
 
@@ -181,6 +182,7 @@ def _depends(trainer, dataset):
     def said(config): return {k: v for k, v in config.to_dict().items() if "name_or_path" not in k} if config else None
     return {"model": _digest(hashes["model"].hexdigest(), said(model.config)),
             "adapter": _digest(hashes["adapter"].hexdigest(), said(adapter)),
+            "weights": str(trainer.config.span_weight),
             "template": _digest(trainer.processing_class.chat_template), "data": _digest(tokens)}
 
 # %% ../nbs/10_dpo.ipynb #e22d9ab0
@@ -217,6 +219,12 @@ class _Kept:
         return dataset
 
 # %% ../nbs/10_dpo.ipynb #44bafe91
+def _counts(batch, mask, config):
+    "What each answer token counts (2B,K): 1, or more in the span where the two answers of a pair differ."
+    if config.span_weight == 1: return mask
+    ids = torch.zeros_like(mask).masked_scatter(mask.bool(), batch["input_ids"][batch["completion_mask"].bool()])
+    return span_weights(ids, mask, config.span_weight)
+
 class PairTrainer(_Kept, Local, DPOTrainer):
     "TRL's DPO trainer with the losses of this project."
     def __init__(self, config, *args, **kwargs):
@@ -228,12 +236,14 @@ class PairTrainer(_Kept, Local, DPOTrainer):
         if self.ref_model is None and is_peft_model(self.model):
             adapter = use_adapter(self.accelerator.unwrap_model(self.model), "ref")
         with torch.no_grad(), adapter, self.accelerator.autocast():
-            return answer_logps(model, args[-1])[0].sum(-1).chunk(2)
+            logps, mask = answer_logps(model, args[-1])
+            return (logps * _counts(args[-1], mask, self.config)).sum(-1).chunk(2)
 
     def _compute_loss(self, model, inputs, return_outputs=False):
         logps, mask = answer_logps(model, inputs)
         ref = inputs if self.precompute_ref_logps else dict(zip(_REF, self.compute_ref_log_probs(self.model, inputs)))
-        loss, metrics = pair_loss(logps, mask, torch.cat([ref[k] for k in _REF]), self.config)
+        counts = _counts(inputs, mask, self.config)
+        loss, metrics = pair_loss(logps, counts, torch.cat([ref[k] for k in _REF]), self.config)
         for name, value in metrics.items():
             self._metrics["train" if self.model.training else "eval"][name].append(
                 self.accelerator.gather(value.detach()).mean().item())

@@ -64,11 +64,12 @@ class DPOSettings(SFTSettings):
     loss_type: Literal["ipo", "sigmoid"] = "ipo"        # "sigmoid" is DPO
     ipo_reduction: Literal["mean", "sum"] = "sum"       # log-probability of an answer: per token, or of all of it
     nll_weight: float = 0.0            # weight of the chosen answer's own loss, added to keep exact calls exact
+    span_weight: float = 1.0           # how much the tokens count in which the two answers differ; the others count 1
     precompute_ref_log_probs: bool = True               # score the reference once, before training
 
 # %% ../nbs/07_models.ipynb #259da1f4
 _POSITIVE = {"max_seq_length", "batch_size", "grad_accum_steps", "learning_rate", "epochs", "max_prompt_length", "beta",
-             "logging_steps", "save_steps"}
+             "span_weight", "logging_steps", "save_steps"}
 
 def _fit(key, value, wanted, where):
     "The value in the type that the setting has."
