@@ -26,7 +26,8 @@ from tool_use_dpo.generate import generate, load_catalogue
 from tool_use_dpo.models import DPOSettings, SFTSettings, load_model, load_tokenizer
 from tool_use_dpo.negatives import negative
 from tool_use_dpo.sft import sft
-from tool_use_dpo.sspr import _case, _ends, case_messages
+from tool_use_dpo.answers import ends_of
+from tool_use_dpo.sspr import _case, case_messages
 from tool_use_dpo.tokenlevel import (_row, _tree_pairs, branch_answers, discrimination, measure, read_tasks, tps_pairs,
                                      trajectory_pairs)
 from tool_use_dpo.tools import call_schema
@@ -50,7 +51,7 @@ def naive(model, tokenizer, prompt, epsilon, top_k, most, limit):
         p, tops = s[0].softmax(-1).topk(top_k)
         if p[0] - p[1] >= epsilon or len(branches) >= most: continue
         for r, token in enumerate(tops[1:].tolist(), 1):
-            done = token in _ends(model, tokenizer) or t + 1 == limit
+            done = token in ends_of(model, tokenizer) or t + 1 == limit
             rest = [] if done else greedy(model, tokenizer, [*ids, *trunk[:t], token], limit - t - 1)[0]
             branches.append((t, r, [*trunk[:t], token, *rest]))
     return trunk, branches
@@ -86,7 +87,7 @@ def cost(args):
     cases = [_case(r) for r in generate(args.n, load_catalogue("val") + load_catalogue("train"), seed=11)]
     prompts = [render(tokenizer, case_messages(c)) for c in cases]
     found = {"model": Path(args.model).name, "prompts": len(cases), "naive_prompts": args.naive}
-    mine, slow, same, grown, ends = 0, 0, 0, 0, _ends(model, tokenizer)
+    mine, slow, same, grown, ends = 0, 0, 0, 0, ends_of(model, tokenizer)
     for at in range(0, args.naive, 20):          # in turns, so that both meet the same machine
         trees, seconds = timed(branch_answers, model, tokenizer, prompts[at:at + 20], *SPEED)
         one, seconds_naive = timed(lambda: [naive(model, tokenizer, p, *SPEED) for p in prompts[at:at + 20]])

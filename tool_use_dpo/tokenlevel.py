@@ -21,7 +21,8 @@ from .dpo import answer_logps, dpo
 from .errorscore import ERRORS, Weights, score_calls
 from .models import DPOSettings, load_model, load_tokenizer
 from .negatives import _near, negative, semantic_negative
-from .sspr import _case, _ends, _text, _within, case_messages, generate_answers
+from .answers import ends_of, generate_answers, to_text
+from .sspr import _case, _within, case_messages
 from .tools import call_schema, make_call
 from .triplets import _content_id, _lines, append_jsonl
 
@@ -94,7 +95,7 @@ def branch_answers(
 ) -> list:                     # one `Tree` for each prompt; ValueError for a top_k below 2
     "Greedy answers, with branches where the model hesitates."
     if top_k < 2: raise ValueError(f"top_k must be at least 2, not {top_k}: the most likely token is the answer's own")
-    ids, ends = tokenizer(prompts, add_special_tokens=False)["input_ids"], _ends(model, tokenizer)
+    ids, ends = tokenizer(prompts, add_special_tokens=False)["input_ids"], ends_of(model, tokenizer)
     training = model.training
     order, trees = sorted(range(len(ids)), key=lambda i: -len(ids[i])), [None] * len(ids)
     model.eval()
@@ -132,7 +133,7 @@ def _tree_pairs(tokenizer, ends, case, tree, weights, margin):
     groups, pairs = defaultdict(lambda: [tree.ids]), {}
     for b in tree.branches: groups[b.at].append(b.ids)
     for at, group in groups.items():
-        texts = [_text(tokenizer, ids, ends) for ids in group if ids[-1] in ends]
+        texts = [to_text(tokenizer, ids, ends) for ids in group if ids[-1] in ends]
         found = _best_worst(case, texts, weights, margin) if texts else None
         if found: pairs.setdefault((found[0][1], found[1][1]), _row(case, *found, at=at))
     return list(pairs.values())
@@ -147,7 +148,7 @@ def tps_pairs(
 ) -> tuple:                        # (pairs as rows for `dpo`, how many tokens were decoded for them)
     "Token-level preference sampling: pairs of answers that part where the model hesitates."
     trees = branch_answers(model, tokenizer, [render(tokenizer, case_messages(c)) for c in cases], **options)
-    ends = _ends(model, tokenizer)
+    ends = ends_of(model, tokenizer)
     pairs = [_tree_pairs(tokenizer, ends, case, tree, weights, margin) for case, tree in zip(cases, trees)]
     return sum(pairs, []), sum(t.generated() for t in trees)
 
