@@ -4,12 +4,11 @@
 
 # %% auto #0
 __all__ = ['turn_weights', 'diatool_loss', 'DialogueSettings', 'dialogue_messages', 'dialogue_tokens', 'dialogue_rows', 'Collate',
-           'DialogueTrainer', 'read_dialogues', 'dialogue_dpo', 'dialogue_trainer', 'dialogue_sft']
+           'DialogueTrainer', 'read_dialogues', 'dialogue_trainer', 'dialogue_dpo', 'dialogue_sft']
 
 # %% ../nbs/13b_diatool.ipynb #cca29dba
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 # %% ../nbs/13b_diatool.ipynb #6b8efece
@@ -22,13 +21,13 @@ from trl import DPOConfig, SFTConfig
 # %% ../nbs/13b_diatool.ipynb #a07ccd8c
 from .chat import completion, messages, render
 from .dialogue import calls_of
-from .dpo import PairTrainer
+from .dpo import _REF, PairTrainer
 from .models import DPOSettings, SFTSettings, load_model, load_policy, load_tokenizer, quiet
 from .sft import CallTrainer, open_run, run, trainer_args
 from .tools import make_call
 from .triplets import _lines
 
-# %% ../nbs/13b_diatool.ipynb #adfdc9da
+# %% ../nbs/13b_diatool.ipynb #f57d8d06
 def turn_weights(
     n: int,              # assistant turns of a dialogue, T
     gamma: float,        # 0 < gamma <= 1; how fast later turns count less
@@ -38,7 +37,7 @@ def turn_weights(
     "phi(t, T) / psi(T) for t = 0 … T - 1: arXiv 2504.02882."
     if not 0 < gamma <= 1: raise ValueError(f"gamma must lie in (0, 1], got {gamma}")
     if n < 1: raise ValueError(f"a dialogue needs a turn of the assistant, got {n}")
-    left = [sum(gamma ** k for k in range(n - t)) for t in range(n)]   # (1 - gamma^(T-t)) / (1 - gamma), also at gamma = 1
+    left = [sum(gamma ** k for k in range(n - t)) for t in range(n)]   # (1 - gamma^(T-t)) / (1 - gamma), and its limit
     weights = [x / left[0] if phi else 1.0 for x in left]
     return [w / sum(weights) for w in weights] if psi else weights
 
@@ -72,9 +71,9 @@ _HOW = "Ask for a required value that is missing. Say so if no tool fits."
 
 def _said(message):
     "The text of a message; a call as JSON."
-    calls = [json.dumps(make_call(name, args or {}), ensure_ascii=False) for name, args in calls_of(message)] \
-        if message["role"] == "assistant" else []
-    return "\n".join(calls) or message.get("content") or ""
+    calls = calls_of(message) if message["role"] == "assistant" else []
+    texts = [json.dumps(make_call(name, args or {}), ensure_ascii=False) for name, args in calls]
+    return "\n".join(texts) or message.get("content") or ""
 
 def dialogue_messages(
     tools: list,   # tools in any form
@@ -105,20 +104,21 @@ def dialogue_tokens(
         text = prompt + answer
     return ids, turns
 
-# %% ../nbs/13b_diatool.ipynb #d7a11832
+# %% ../nbs/13b_diatool.ipynb #a358f523
 def _dataset(rows, most):
-    "The rows that are short enough as a Dataset, and how many are not; `sides`: the columns with tokens."
+    "The rows that are short enough, as a Dataset."
     from datasets import Dataset
     keep = [r for r in rows if max(len(v) for k, v in r.items() if k.endswith("ids")) <= most]
     if not keep: raise ValueError(f"none of {len(rows)} dialogues fits into {most} tokens: raise max_seq_length")
-    if len(keep) < len(rows): print(f"{len(rows) - len(keep)} of {len(rows)} dialogues are dropped: longer than {most} tokens")
+    gone = len(rows) - len(keep)
+    if gone: print(f"{gone} of {len(rows)} dialogues are dropped: longer than {most} tokens")
     return Dataset.from_list(keep)
 
 def dialogue_rows(
-    pairs: list,         # rows of `dialogue_pairs`
-    tokenizer: object,   # with a chat template
+    pairs: list,                # rows of `dialogue_pairs`
+    tokenizer: object,          # with a chat template
     config: DialogueSettings,   # max_seq_length, gamma, phi, psi
-):                       # Dataset: for both sides the ids, and per token the weight of its turn, 0 off the assistant's turns
+):                              # Dataset: of each side the ids, each token's turn, each turn's weight (0 off the turns)
     "Pairs as tokens and weights."
     rows = []
     for p in pairs:
@@ -130,7 +130,7 @@ def dialogue_rows(
         rows.append(row)
     return _dataset(rows, config.max_seq_length)
 
-# %% ../nbs/13b_diatool.ipynb #1a0cdf1b
+# %% ../nbs/13b_diatool.ipynb #2ee7e161
 class Collate:
     "Chosen sides, then rejected ones, padded on the right."
     def __init__(self, pad): self.pad = pad
@@ -141,8 +141,7 @@ class Collate:
         batch = {"input_ids": stack(lambda r, s: r[f"{s}_ids"], self.pad),
                  "completion_mask": stack(lambda r, s: [int(t > 0) for t in r[f"{s}_turns"]], 0),
                  "weights": stack(lambda r, s: [r[f"{s}_weights"][t] for t in r[f"{s}_turns"] if t], 0.0)}
-        refs = {k: torch.tensor([r[k] for r in rows]) for k in ("ref_chosen_logps", "ref_rejected_logps") if k in rows[0]}
-        return batch | refs
+        return batch | {k: torch.tensor([r[k] for r in rows]) for k in _REF if k in rows[0]}
 
 # %% ../nbs/13b_diatool.ipynb #a158f7c9
 class DialogueTrainer(PairTrainer):
@@ -162,9 +161,9 @@ class DialogueTrainer(PairTrainer):
 
 # %% ../nbs/13b_diatool.ipynb #acc33cb5
 def read_dialogues(
-    path: str,     # a file that `dialogue data` wrote
-    split: str = "train",
-) -> list:         # its rows of the split
+    path: str,              # a file that `tool-use-dpo dialogue data` wrote
+    split: str = "train",   # only rows of this split
+) -> list:                  # its rows, at least one
     "Rows of dialogues; raises `ValueError` with the line and field at fault."
     rows = []
     for n, row in _lines(path):
@@ -173,15 +172,6 @@ def read_dialogues(
         if row["split"] == split: rows.append(row)
     if not rows: raise ValueError(f"{path}: no dialogues of the split {split!r}")
     return rows
-
-def dialogue_dpo(
-    config: DialogueSettings,   # settings of the run
-    pairs: list = None,         # rows of `dialogue_pairs`; None: those of the split "train" in the file `config.data`
-    callbacks: list = (),       # of transformers, to watch or stop the run
-) -> Path:                      # the output folder
-    "DiaTool-DPO. The same call again resumes, or finds the work done."
-    pairs = open_run(config, read_dialogues(config.data) if pairs is None else pairs)
-    with quiet(): return run(dialogue_trainer(config, pairs, callbacks), config)
 
 # %% ../nbs/13b_diatool.ipynb #abeec64b
 def dialogue_trainer(
@@ -199,6 +189,16 @@ def dialogue_trainer(
     return DialogueTrainer(config, load_policy(config), load_model(config.model_name) if second else None, args,
                            data_collator=Collate(tokenizer.pad_token_id), train_dataset=data,
                            processing_class=tokenizer, callbacks=list(callbacks))
+
+# %% ../nbs/13b_diatool.ipynb #98e44637
+def dialogue_dpo(
+    config: DialogueSettings,   # settings of the run
+    pairs: list = None,         # rows of `dialogue_pairs`; None: those of the split "train" in the file `config.data`
+    callbacks: list = (),       # of transformers, to watch or stop the run
+) -> Path:                      # the output folder
+    "DiaTool-DPO. The same call again resumes, or finds the work done."
+    pairs = open_run(config, read_dialogues(config.data) if pairs is None else pairs)
+    with quiet(): return run(dialogue_trainer(config, pairs, callbacks), config)
 
 # %% ../nbs/13b_diatool.ipynb #28c49ffc
 def dialogue_sft(
