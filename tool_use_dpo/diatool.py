@@ -167,8 +167,9 @@ def read_dialogues(
     "Rows of dialogues; raises `ValueError` with the line and field at fault."
     rows = []
     for n, row in _lines(path):
-        lacks = [k for k in ("id", "split", "tools", "chosen") if k not in row] if isinstance(row, dict) else [str(row)]
-        if lacks: raise ValueError(f"{path}:{n}: not a dialogue: {lacks[0]!r} is missing")
+        if isinstance(row, str): raise ValueError(f"{path}:{n}: {row}")
+        lacks = [k for k in ("id", "split", "tools", "chosen") if k not in row]
+        if lacks: raise ValueError(f"{path}:{n}: field {lacks[0]!r} is missing")
         if row["split"] == split: rows.append(row)
     if not rows: raise ValueError(f"{path}: no dialogues of the split {split!r}")
     return rows
