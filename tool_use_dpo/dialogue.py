@@ -200,7 +200,7 @@ _DECLINES = ["None of my tools can do that.", "I have no tool for this, sorry.",
              "Sorry, there is no tool here that fits this.", "I cannot help with that: no tool of mine serves it.",
              "My tools do not cover this request."]
 _REPORTS = ["Done. The {} is {}.", "All set, your {} is {}.", "It is taken care of, {} {}.", "That worked. {}: {}.",
-            "Finished; please note the {} {}."]
+            "Finished, and noted under {} {}."]
 _KEYS = ["reference", "ticket", "confirmation", "receipt", "entry"]
 _ANSWERS = {"train": ["The {} is {}.", "{}: {}.", "{} is {}.", "The {} should be {}.", "For the {} take {}."],
             "test": ["As for the {}, it's {}.", "Use {1} as the {0}.", "Make the {} {}."]}
@@ -263,8 +263,8 @@ def _valid(tool, args): return _validator(json.dumps([_plain(tool)])).is_valid(m
 def _invented(tool, args, missing, rng):
     "The call with values for the missing slots that nobody gave; None if they cannot be made up."
     for _ in range(8):
-        other = sample_arguments(tool, rng)
-        out = {k: other[k] if k in missing else v for k, v in args.items()}
+        other = sample_arguments(tool, rng, 1.0)
+        out = {k: other.get(k, v) if k in missing else v for k, v in args.items()}
         if out != args and _valid(tool, out): return out
 
 def _borrowed(tool, said, rng):
@@ -409,6 +409,7 @@ def _first_round(messages, turns):
     if len(calls) != 1 or calls[0][1] is None: return None
     return messages[:end + 1], calls[0], [s for t in turns[:end] for s in t.asks if s in calls[0][1]]
 
+# %% ../nbs/13_dialogue.ipynb #41109497
 def pairs_from_dialogue(
     row: dict,                   # `messages` and `tools`; `requested_slots` on questions, if somebody noted them
     others: list,                # tools of other domains, none of which serves

@@ -15,7 +15,7 @@ import typer
 dialogue = typer.Typer(help="When to call, when to ask, when to decline: DiaTool-DPO.", no_args_is_help=True)
 _More = Annotated[list[str], typer.Argument(metavar="", hidden=True)]   # the rest of `--tools a b c`
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program.")]
-_Split = Annotated[Literal["train", "val", "test"], typer.Option(help="Whose tools of the catalogue, and whose wording.")]
+_Split = Annotated[Literal["train", "val", "test"], typer.Option(help="Whose tools of the catalogue, and wording.")]
 _Seed = Annotated[int, typer.Option(help="Same seed, same dialogues.")]
 
 # %% ../nbs/13e_dialogue_cli.ipynb #b91ddf93
@@ -124,10 +124,11 @@ def _show(result, out):
     "A result as a small table."
     print(f"{result['model']} on {result['data']}, {result['n']:,} turns")
     for kind, t in result["types"].items():
-        judged = f"   judge {100 * t['judged']:5.1f} %" if "judged" in t else ""
-        print(f"{kind:11}{100 * t['rate']:6.1f} %   [{100 * t['ci95'][0]:.1f} to {100 * t['ci95'][1]:.1f}] of {t['n']:,}{judged}")
+        (low, high), judged = t["ci95"], f"   judge {100 * t['judged']:.1f} %" if "judged" in t else ""
+        print(f"{kind:11}{100 * t['rate']:6.1f} %   [{100 * low:.1f} to {100 * high:.1f}] of {t['n']:,}{judged}")
     print(f"micro      {100 * result['micro']:6.1f} %\nmacro      {100 * result['macro']:6.1f} %\nresult     {out}")
 
+# %% ../nbs/13e_dialogue_cli.ipynb #8e53f0df
 @dialogue.command("eval")
 def evaluate(
     model: Annotated[str, typer.Option(help="nano, a folder, or an id of Hugging Face.")],

@@ -6,7 +6,7 @@
 __all__ = ['VARIANTS', 'demo_dialogues', 'dialogue_demo']
 
 # %% ../nbs/13d_dialogue_demo.ipynb #6806bc6e
-import dataclasses, json, time
+import json, time
 from pathlib import Path
 
 # %% ../nbs/13d_dialogue_demo.ipynb #4b9dc19b
@@ -90,6 +90,7 @@ def _measure(study, name):
     print(f"[{time.perf_counter() - study.begun:5.0f} s] {name:13} {shares}  macro {r['macro']:5.1%}", flush=True)
     return r
 
+# %% ../nbs/13d_dialogue_demo.ipynb #e3b10ca8
 def dialogue_demo(
     out: str = "runs/dialogue-demo",   # folder for models and results
     seed: int = 0,                     # of data and order
