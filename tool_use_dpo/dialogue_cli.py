@@ -38,6 +38,7 @@ def _from_file(path, n, split, seed):
         rows.append({**row, "tools": [as_tool(t, f"{path}:{number}") for t in row["tools"]]})
     made = 0
     for i, row in enumerate(rows):
+        if made == n: return
         for pair in pairs_from_dialogue(row, _foreign_tools(rows, i), random.Random(f"{seed} {i}"), split)[:n - made]:
             made += 1
             yield pair

@@ -46,11 +46,11 @@ class _Study:
     def __init__(self, out, seed, quick, split):
         self.out, self.seed, self.split, self.begun = Path(out), seed, split, time.perf_counter()
         (self.out / "results").mkdir(parents=True, exist_ok=True)
-        self.data = demo_dialogues(seed, _SIZES["quick" if quick else "full"], split)
         claim, file = json.dumps({"seed": seed, "quick": quick, "split": split}), self.out / "study.json"
         if file.exists() and file.read_text() != claim:
             raise ValueError(f"{out} holds another study ({file.read_text()}); choose another folder or remove it")
         file.write_text(claim)
+        self.data = demo_dialogues(seed, _SIZES["quick" if quick else "full"], split)
 
     def cases(self):
         "The turns to measure on."
