@@ -409,7 +409,7 @@ def _first_round(messages, turns):
     if len(calls) != 1 or calls[0][1] is None: return None
     return messages[:end + 1], calls[0], [s for t in turns[:end] for s in t.asks if s in calls[0][1]]
 
-# %% ../nbs/13_dialogue.ipynb #41109497
+# %% ../nbs/13_dialogue.ipynb #25639a92
 def pairs_from_dialogue(
     row: dict,                   # `messages` and `tools`; `requested_slots` on questions, if somebody noted them
     others: list,                # tools of other domains, none of which serves
