@@ -69,7 +69,7 @@ def _turn_case(line, at, number):
     if kind == "slot": case["missing"] = turn["missing"] if "missing" in turn else _missing(line, at)
     return case
 
-# %% ../nbs/13c_dialogue_eval.ipynb #70355220
+# %% ../nbs/13c_dialogue_eval.ipynb #855fed1d
 def read_bench(
     path: str,      # JSONL in the format of FunctionChat-Bench's dialogues
     n: int = None,  # the first so many turns; None: all
