@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 from typer.core import TyperGroup
 from . import __version__
+from .dialogue_cli import dialogue as _dialogue
 
 # %% ../nbs/17_cli.ipynb #0d95509d
 def _meant(error):
@@ -420,6 +421,8 @@ def demo(
     "Run the whole job on the bundled base: data, SFT, preferences, evaluation, report."
     from tool_use_dpo.demo import demo
     demo(str(out), quick, seed)
+
+app.add_typer(_dialogue, name="dialogue")   # `dialogue data`, `train`, `eval`, `demo`: nbs/13e_dialogue_cli.ipynb
 
 # %% ../nbs/17_cli.ipynb #0717f9e5
 _tokens = typer.Typer(no_args_is_help=True)

@@ -56,8 +56,9 @@ def _rows(sizes, shared):
 # %% ../nbs/10_dpo.ipynb #11f1a2c8
 def _layout(batch, shared):
     "Tokens, successors and positions (R,W), who sees whom (R,W,W), and where the answers are predicted: (2B,K) into R*W."
-    starts, n = batch["completion_mask"].int().argmax(1).tolist(), batch["completion_mask"].sum(1)
-    texts = [row[:a + b] for row, a, b in zip(batch["input_ids"].tolist(), starts, n.tolist())]
+    spans, n = [row.nonzero()[:, 0].cpu() for row in batch["completion_mask"]], batch["completion_mask"].sum(1)
+    starts = [span[0].item() for span in spans]
+    texts = [row[:span[-1] + 1] for row, span in zip(batch["input_ids"].tolist(), spans)]
     trees, sizes = _trees(texts, starts, shared)
     (place, height), width = _rows(sizes, shared), max(sizes)
     ids, targets, at = torch.zeros(3, height, width, dtype=torch.long)
@@ -70,7 +71,7 @@ def _layout(batch, shared):
             ids[r, own], targets[r, own], at[r, own] = text[keep:-1], text[keep + 1:], torch.arange(keep, len(path))
             sees[r, own[:, None], path[:keep]] = True
             sees[r, own[:, None], own] = own[:, None] >= own
-            where[i, :n[i]] = r * width + path[starts[i] - 1:]
+            where[i, :n[i]] = r * width + path[spans[i] - 1]
     return [x.to(batch["input_ids"].device) for x in (ids, targets, at, sees, where)]
 
 # %% ../nbs/10_dpo.ipynb #813e7eec
@@ -237,13 +238,17 @@ class PairTrainer(_Kept, Local, DPOTrainer):
             adapter = use_adapter(self.accelerator.unwrap_model(self.model), "ref")
         with torch.no_grad(), adapter, self.accelerator.autocast():
             logps, mask = answer_logps(model, args[-1])
-            return (logps * _counts(args[-1], mask, self.config)).sum(-1).chunk(2)
+            return self._score(logps, mask, args[-1]).chunk(2)
+
+    def _score(self, logps, mask, batch): return (logps * _counts(batch, mask, self.config)).sum(-1)
+
+    def _pair_loss(self, logps, mask, ref, batch):
+        return pair_loss(logps, _counts(batch, mask, self.config), ref, self.config)
 
     def _compute_loss(self, model, inputs, return_outputs=False):
         logps, mask = answer_logps(model, inputs)
         ref = inputs if self.precompute_ref_logps else dict(zip(_REF, self.compute_ref_log_probs(self.model, inputs)))
-        counts = _counts(inputs, mask, self.config)
-        loss, metrics = pair_loss(logps, counts, torch.cat([ref[k] for k in _REF]), self.config)
+        loss, metrics = self._pair_loss(logps, mask, torch.cat([ref[k] for k in _REF]), inputs)
         for name, value in metrics.items():
             self._metrics["train" if self.model.training else "eval"][name].append(
                 self.accelerator.gather(value.detach()).mean().item())
