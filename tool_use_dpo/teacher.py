@@ -18,6 +18,7 @@ from .generate import _WORDS as _LEXICON
 from .negatives import _SYNONYMS, _WORDS, _walk, negative
 from .quality import Similar, _bare
 from .schema import extract_json, violations
+from .sources import _run_async
 from .tools import ToolError, as_tool, signature, split_call
 from .triplets import _canonical, _lines, append_jsonl, gate, make_triplet
 
@@ -702,7 +703,7 @@ def teach(
     job = _Job(_Plan(teacher, tools, seed, split, max_tools, excluded), out, n, split, resume, excluded, show)
     async def work():
         async with _client(teacher) as client: await (job.run_batches(client, poll) if batch else job.run(client))
-    try: asyncio.run(work())
+    try: _run_async(work())
     finally:
         job.flush()
         job.journal.file.close()
