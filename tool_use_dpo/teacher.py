@@ -518,7 +518,7 @@ async def _one(self, client, item):
     i, most = item["i"], self.most(item)
     for k in range(self.t.tries):
         while (pause := self.until - time.monotonic()) > 0: await asyncio.sleep(pause + 0.1 * random.random() * min(pause, 5))
-        if self.stopped: return
+        if self.stopped or not self.affords(item): return
         self.write(event="sent", i=i, worst=self.cost(most))
         options = self.options
         try:
