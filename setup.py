@@ -35,7 +35,7 @@ setup(
     packages=find_packages(include=[cfg["lib_name"]]),
     package_data={cfg["lib_name"]: ["py.typed", "*.html", "catalogue/*.yaml", "nano_base/*"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={"gpu": cfg["gpu_requirements"].split(), "dev": cfg["dev_requirements"].split()},
+    extras_require={k: cfg[f"{k}_requirements"].split() for k in ("gpu", "mcp", "dev")},
     entry_points={"console_scripts": cfg["console_scripts"].split()},
     zip_safe=False,
 )

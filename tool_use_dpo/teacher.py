@@ -700,9 +700,10 @@ def teach(
     show: object = lambda job: None,   # called with the job as it proceeds
 ) -> dict:                        # made, discarded, tokens, spent, stopped, …
     "Certified triplets with a teacher's help; raises `ValueError` for a bad option, and returns why it stopped early."
+    client = _client(teacher)
     job = _Job(_Plan(teacher, tools, seed, split, max_tools, excluded), out, n, split, resume, excluded, show)
     async def work():
-        async with _client(teacher) as client: await (job.run_batches(client, poll) if batch else job.run(client))
+        async with client: await (job.run_batches(client, poll) if batch else job.run(client))
     try: _run_async(work())
     finally:
         job.flush()
