@@ -48,13 +48,13 @@ def main():
     parser.add_argument("--json", help="write the figures here")
     args = parser.parse_args()
     port, folder = free_port(), Path(tempfile.mkdtemp())
-    env = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(folder)}
     command = [str(Path(sys.executable).with_name("transformers")), "serve", NANO, "--port", str(port), "--device", "cpu"]
     with open(folder / "server.log", "w") as log: process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
     tools = [{k: t[k] for k in ("name", "description", "parameters")} for t in load_catalogue("train")]
     figures = {}
     try:
-        wait_for(f"http://127.0.0.1:{port}/v1/models", process, 600)
+        wait_for(f"http://127.0.0.1:{port}/health", process, 600)
         for mode in ("reversed", "forward"):
             teacher = Teacher(NANO, f"http://127.0.0.1:{port}/v1", mode, concurrency=2, max_tokens=64, temperature=0.7, timeout=600,
                               patience=args.patience, price=(1, 2), key_env="NO_KEY_NEEDED")

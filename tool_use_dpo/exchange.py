@@ -89,7 +89,7 @@ def _glaive(row):
         turns.append((role, text, [(json.loads(call[1]), call[2].strip().strip("'"))] if call else []))
     return turns, _listed(_values(row["system"] or ""))
 
-_SAY = {"human": "user", "gpt": "assistant", "function_call": "assistant", "observation": "tool", "function": "tool"}
+_SAY = {"human": "user", "gpt": "assistant", "function_call": "call", "observation": "tool", "function": "tool"}
 
 def _toolace_calls(text, tools):
     "The calls in `[Tool Name(key=value), …]`, if that is what a text is."
@@ -109,6 +109,7 @@ def _conversations(row):
     turns = []
     for role, text in said:
         marked = re.findall(r"<tool_call>\s*(.*?)\s*</tool_call>", text, re.S) if role == "assistant" else []
+        if role == "call": role, marked = "assistant", [text]
         calls = [_pair(_json(x, "a call")) for x in marked] or (_toolace_calls(text, tools) if role == "assistant" else [])
         if role != "system": turns.append((role, text, calls))
     return turns, tools

@@ -323,7 +323,8 @@ class _Bill:
 def _identity(plan, split):
     "What must be the same when a job goes on."
     said = {k: getattr(plan.teacher, k) for k in ("model", "mode", "max_tokens", "temperature")}
-    tools = hashlib.sha256(_canonical([t for t, _ in plan.todo]).encode()).hexdigest()[:16]
+    tools = [[t[k] for k in ("name", "description", "parameters")] for t, _ in plan.todo]
+    tools = hashlib.sha256(_canonical(tools).encode()).hexdigest()[:16]
     return said | {"seed": plan.seed, "split": split, "max_tools": plan.max_tools, "tools": tools}
 
 class _Journal:
@@ -491,13 +492,14 @@ def _most(self, item):
 @_patch(_Job)
 def _upcoming(self, busy=()):
     "The next sample to send; None if there is none."
+    idle = 0
     while not self.stopped:
         if self.next in self.done or self.next in busy: self.next += 1
         elif isinstance(item := self.plan[self.next], dict): return item
         else:
             self.unsampled[self.plan.turn(self.next)[0]["name"]] = item
-            if len(self.unsampled) == len({t["name"] for t, _ in self.plan.todo}): self.stopped = f"no tool allows a sample: {item}"
-            self.next += 1
+            self.next, idle = self.next + 1, idle + 1
+            if idle > 20 * len(self.plan.todo): self.stopped = f"no tool allows a sample: {item}"
 
 @_patch(_Job)
 def _affords(self, item, more=0.0):
@@ -506,9 +508,13 @@ def _affords(self, item, more=0.0):
 
 @_patch(_Job)
 def _hide(self, text):
-    "A text without the key, whole or in part."
-    key = os.environ.get(self.t.key_env) or "\0"
-    return re.sub(r"\b(sk|key|hf|gsk)[-_][\w*.-]{6,}", "***", str(text).replace(key, "***"))
+    "A text without the key."
+    return str(text).replace(os.environ.get(self.t.key_env) or "\0", "***")
+
+@_patch(_Job)
+def _blot(self, text):
+    "A server's message without anything that looks like a key, whole or in part."
+    return re.sub(r"\b(sk|key|hf|gsk)[-_][\w*.-]{6,}", "***", self.hide(text))
 
 # %% ../nbs/05_teacher.ipynb #955c7fb2
 @_patch(_Job)
@@ -525,7 +531,7 @@ async def _one(self, client, item):
             raw = await client.chat.completions.with_raw_response.create(model=self.t.model, messages=_messages(item), **options)
             return self.got(i, _completion(raw.content), most)
         except (OpenAIError, ValueError) as e: fault = _fault_of(e)
-        self.cause = self.hide(fault.why)
+        self.cause = self.blot(fault.why)
         new = None if fault.again or fault.stop else _adapted(options, fault.why)
         if new and options == self.options: self.options = new   # (another sample may have been told before)
         final = not (fault.again or fault.stop or new)
@@ -627,7 +633,7 @@ def _collect(self, text):
         except (ValueError, LookupError, TypeError, AttributeError) as why: self.cause = f"a line of the batch cannot be read: {why}"
         else:
             if answer: self.got(i, answer, self.most(self.plan[i]))
-            else: self.write(event="refused", i=i, why=self.hide(e.get("error") or response)[:200], final=True)
+            else: self.write(event="refused", i=i, why=self.blot(e.get("error") or response)[:200], final=True)
 
 @_patch(_Job)
 async def _patiently(self, make):
@@ -636,7 +642,7 @@ async def _patiently(self, make):
     for k in range(self.t.tries):
         try: return await make()
         except OpenAIError as e: fault = _fault_of(e)
-        self.cause = self.hide(fault.why)
+        self.cause = self.blot(fault.why)
         if fault.stop or not fault.again: break
         await asyncio.sleep(min(600, fault.wait or self.t.backoff * 2 ** k))
     self.stopped = f"no request succeeds: {self.cause}"
@@ -660,7 +666,7 @@ async def _run_batches(self, client, poll, most=50_000):
         answered = self.bill.events["got"]
         self.write(event="batch over", status=b.status)
         self.flush()
-        if b.status == "failed" or not answered: self.stopped = f"the batch {b.status}: {self.hide(b.errors or self.cause)[:200]}"
+        if b.status == "failed" or not answered: self.stopped = f"the batch {b.status}: {self.blot(b.errors or self.cause)[:200]}"
         self.verdict()
 
 _OVER = ("completed", "failed", "expired", "cancelled")
