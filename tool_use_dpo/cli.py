@@ -150,32 +150,31 @@ _Force = Annotated[bool, typer.Option("--force", help="Overwrite the file that i
 _N = Annotated[int, typer.Option("--n", min=1, help="How many triplets.")]
 _Seed = Annotated[int, typer.Option(help="Same seed, same triplets.")]
 _Shown = Annotated[int, typer.Option(min=1, help="Most tools shown in one prompt.")]
+_Out = Annotated[Path, typer.Option(help="Where to write them, as JSONL.")]
+_OneSplit = Annotated[_Split, typer.Option(help="Only tools of this split.")]
 
 # %% ../nbs/17_cli.ipynb #4d6189f0
 def _offline(n, out, given, excluded, seed, split, kind, max_tools, resume, force):
     "Triplets without a teacher; what to report."
-    from tool_use_dpo.generate import Report, generate
-    from tool_use_dpo.make import allowed, clean
-    old, report = _present(out, resume, force), Report()
+    from tool_use_dpo import generate, make
+    old, report = _present(out, resume, force), generate.Report()
     if len(old) > n: raise ValueError(f"{out}: holds {len(old)} triplets already, more than --n {n}")
     out.parent.mkdir(parents=True, exist_ok=True)
-    rows = clean(generate(n, allowed(given, excluded), seed, split, kind, max_tools, report), excluded, report)
-    return _data_report(out, n, report, _write(rows, out, n, old))
+    rows = generate.generate(n, make.allowed(given, excluded), seed, split, kind, max_tools, report)
+    return _data_report(out, n, report, _write(make.clean(rows, excluded, report), out, n, old))
 
 @app.command()
-def data(n: _N, out: Annotated[Path, typer.Option(help="Where to write them, as JSONL.")], tools: _Sources = (), more: _More = (),
-         calls: _Calls = (), exclude: _Exclude = (), seed: _Seed = 0, split: Annotated[_Split, typer.Option(help="Only tools of this split.")] = None,
-         kind: _Kinds = None, max_tools: _Shown = 1, teacher: _TeacherName = None, base_url: _BaseURL = None, mode: _Mode = "reversed",
-         budget: _Budget = None, price: _Price = None, concurrency: _Concurrency = 8, batch: _Batch = False,
-         key_env: _KeyEnv = "OPENAI_API_KEY", resume: _Resume = False, force: _Force = False, as_json: _Json = False):
+def data(n: _N, out: _Out, tools: _Sources = (), more: _More = (), calls: _Calls = (), exclude: _Exclude = (), seed: _Seed = 0,
+         split: _OneSplit = None, kind: _Kinds = None, max_tools: _Shown = 1, teacher: _TeacherName = None,
+         base_url: _BaseURL = None, mode: _Mode = "reversed", budget: _Budget = None, price: _Price = None, concurrency: _Concurrency = 8,
+         batch: _Batch = False, key_env: _KeyEnv = "OPENAI_API_KEY", resume: _Resume = False, force: _Force = False, as_json: _Json = False):
     "Make certified triplets from tools: offline, with a teacher model, or from collected calls."
     from tool_use_dpo import make
     given, excluded = _tools([*tools, *more]) or None, make.excluded(exclude)
     if kind and (teacher or calls): raise ValueError("--kind is for triplets made offline: leave it out, or --teacher and --calls")
+    who = make.teacher(teacher, base_url, mode, concurrency, budget, price, key_env) if teacher else None
     if calls: told = make.collected(n, out, calls, excluded, seed, split, resume, force)
-    elif teacher:
-        told = make.taught(n, out, make.teacher(teacher, base_url, mode, concurrency, budget, price, key_env), given, excluded,
-                           seed, split, max_tools, batch, resume, force)
+    elif who: told = make.taught(n, out, who, given, excluded, seed, split, max_tools, batch, resume, force)
     else: told = _offline(n, out, given, excluded, seed, split, kind, max_tools, resume, force)
     make.card(out, told, teacher=teacher, mode=mode if teacher else None, tools=[*tools, *more], calls=calls, exclude=exclude, seed=seed)
     print(json.dumps(told, ensure_ascii=False)) if as_json else (make.show_taught if teacher or calls else _show_data)(told)

@@ -37,6 +37,7 @@ def _tidy(s):
     if isinstance(s.get("type"), str) and s["type"] not in _JSON_TYPES: out = {k: v for k, v in out.items() if k != "type"} | _python_type(s["type"])
     return out
 
+# %% ../nbs/03c_exchange.ipynb #7cc9d7fe
 def _tool(t):
     "A Tool from any of the layouts; raises `ToolError`."
     t = t["function"] if isinstance(t, dict) and isinstance(t.get("function"), dict) else t
@@ -101,6 +102,7 @@ def _toolace_calls(text, tools):
     try: return [(m[1], {k.arg: ast.literal_eval(k.value) for k in call.keywords})]
     except ValueError: raise _Unfit("a call cannot be read", text) from None
 
+# %% ../nbs/03c_exchange.ipynb #116c62e0
 def _conversations(row):
     "Turns and tools of a Hermes or ToolACE row."
     said = [(_SAY.get(m.get("from"), m.get("from")), m.get("value") or "") for m in row["conversations"]]
@@ -155,6 +157,7 @@ def _call(pair):
         except ValueError: raise _Unfit("the arguments are not JSON", args) from None
     return make_call(name, args)
 
+# %% ../nbs/03c_exchange.ipynb #8554763f
 def example(
     row: dict,   # a row of any of the layouts
 ) -> dict:       # {"request", "tools", "call", "refused": a call or None}
@@ -200,6 +203,7 @@ def _triplet(e, split_of, rng, counts):
     if faults := gate(row): raise _Unfit("the gate", faults[0])
     return row
 
+# %% ../nbs/03c_exchange.ipynb #2f9e1875
 def import_calls(
     rows: list,     # rows of any of the layouts
     seed: int = 0,  # same seed and rows, same triplets
@@ -275,6 +279,7 @@ def to_dataset(
     features = Features({"prompt": List({"role": text, "content": text}), "chosen": said, "rejected": said, "tools": List(Json())})
     return Dataset.from_list([_trl(r) for r in rows], features=features)
 
+# %% ../nbs/03c_exchange.ipynb #088dddbe
 def export(
     rows: list,             # triplets
     out: str,               # the file: .jsonl, or .parquet for trl
@@ -295,6 +300,7 @@ def export(
     info.write_text(json.dumps({**old, **entry}, indent=2), encoding="utf-8")
     return [out, info]
 
+# %% ../nbs/03c_exchange.ipynb #719cc31a
 def push(
     rows: list,      # triplets
     repo: str,       # OWNER/NAME at Hugging Face

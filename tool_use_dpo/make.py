@@ -6,6 +6,7 @@
 __all__ = ['excluded', 'allowed', 'clean', 'teacher', 'taught', 'show_taught', 'collected', 'card']
 
 # %% ../nbs/16b_make.ipynb #28c4ff0b
+from collections import Counter
 from pathlib import Path
 
 # %% ../nbs/16b_make.ipynb #ca3471c4
@@ -27,6 +28,7 @@ def allowed(
     if not left: raise ValueError("the excluded files hold every tool: give others")
     return left
 
+# %% ../nbs/16b_make.ipynb #c7539625
 def clean(
     rows: object,       # triplets, as they are made
     excluded: object,   # what evaluation files hold, or None
@@ -84,6 +86,7 @@ def taught(
         report = teach(n, out, teacher, tools, seed, split, max_tools, resume, excluded, batch, show=lambda job: _show(bar, job))
     return {"out": str(out), **report}
 
+# %% ../nbs/16b_make.ipynb #e5afa960
 def _show(bar, job):
     "The state of a job on a bar."
     bar.n = min(job.n, job.made)
@@ -117,12 +120,10 @@ def collected(
     force: bool = False,       # overwrite the file
 ) -> dict:                     # made, kinds, discarded, …
     "Triplets from calls in logs or data sets, without near-duplicates; raises `ValueError`."
-    from collections import Counter
     from tool_use_dpo.exchange import import_calls, read_calls
     from tool_use_dpo.quality import decontaminate, drop_similar
     from tool_use_dpo.triplets import append_jsonl
-    if resume: raise ValueError("collected calls are read in one go: --force writes the file anew")
-    if Path(out).exists() and not force: raise ValueError(f"{out}: exists; --force writes it anew")
+    if resume or Path(out).exists() and not force: raise ValueError(f"{out}: collected calls are read in one go; --force writes the file anew")
     rows, why = import_calls([row for file in calls for row in read_calls(file)], seed)
     rows, why["near-duplicate"] = drop_similar([r for r in rows if split in (None, r["split"])])
     if excluded: rows, dropped = decontaminate(rows, excluded)
@@ -130,9 +131,9 @@ def collected(
     if not rows: raise ValueError(f"{calls[0]}: no triplet could be made: {dict((+why).most_common())}")
     Path(out).parent.mkdir(parents=True, exist_ok=True)
     Path(out).unlink(missing_ok=True)
-    append_jsonl(out, rows[:n])
-    return {"out": str(out), "wanted": n, "made": len(rows[:n]), "kinds": dict(Counter(r["violation"]["kind"] for r in rows[:n])),
-            "discarded": dict((+why).most_common()), "stopped": None}
+    append_jsonl(out, rows := rows[:n])
+    kinds = dict(Counter(r["violation"]["kind"] for r in rows))
+    return {"out": str(out), "wanted": n, "made": len(rows), "kinds": kinds, "discarded": dict((+why).most_common()), "stopped": None}
 
 # %% ../nbs/16b_make.ipynb #4867137b
 def card(
