@@ -9,7 +9,6 @@ __all__ = ['Similar', 'drop_similar', 'Excluded', 'decontaminate', 'diversity', 
 import json, math, re
 from collections import Counter, defaultdict
 from pathlib import Path
-from .schema import extract_json
 from .tools import as_tool
 from .triplets import _lines, _traits, dedupe
 
@@ -56,6 +55,7 @@ def _case(row, where):
     if not asked and not tools: raise ValueError(f"{where}: neither a request nor tools to exclude")
     return asked, [as_tool(t, where) for t in (tools if isinstance(tools, list) else [])]
 
+# %% ../nbs/03b_quality.ipynb #6fcf518a
 class Excluded:
     "The requests and tools of evaluation files, none of which may stand among training pairs."
     def __init__(self, *paths: str, threshold: float = 90):   # JSONL files; similarity from which requests are the same
@@ -110,6 +110,7 @@ def _evenness(counts):
     total = sum(counts.values())
     return -sum(k / total * math.log(k / total) for k in counts.values()) / math.log(len(counts)) if len(counts) > 1 else 1.0
 
+# %% ../nbs/03b_quality.ipynb #98a26914
 def diversity(
     rows: list,   # triplets
 ) -> dict:        # counts and shares, see above

@@ -38,6 +38,7 @@ def _reason(error):
     while getattr(error, "exceptions", None): error = error.exceptions[0]
     return " ".join(f"{type(error).__name__}: {error}".split())
 
+# %% ../nbs/00b_sources.ipynb #df81d9ee
 def mcp_tools(
     target: str,           # the command of a server, or the http(s) address of one
     seconds: float = 60,   # how long it may take
