@@ -179,12 +179,11 @@ def _depends(trainer, dataset):
         if ".ref." in name: continue
         h.update(f"{name} {x.dtype}".encode() + x.detach().cpu().flatten().view(torch.uint8).numpy().tobytes())
     adapter = getattr(model, "peft_config", {}).get("default")
-    tokens = dataset.select_columns(["prompt_ids", "chosen_ids", "rejected_ids"]).to_dict()
     def said(config): return {k: v for k, v in config.to_dict().items() if "name_or_path" not in k} if config else None
     return {"model": _digest(hashes["model"].hexdigest(), said(model.config)),
             "adapter": _digest(hashes["adapter"].hexdigest(), said(adapter)),
-            "weights": str(trainer.config.span_weight),
-            "template": _digest(trainer.processing_class.chat_template), "data": _digest(tokens)}
+            "weights": getattr(trainer.config, "span_weight", 1),
+            "template": _digest(trainer.processing_class.chat_template), "data": _digest(dataset.to_dict())}
 
 # %% ../nbs/10_dpo.ipynb #e22d9ab0
 def _known(file, of):
