@@ -225,6 +225,7 @@ def _examined(model, data):
     from tool_use_dpo.doctor import doctor
     return [vars(c) for c in doctor(model, [r for r in rows if r["split"] == "train"] or rows)]
 
+# %% ../nbs/17_cli.ipynb #28f4079e
 @app.command()
 def check(
     data: Annotated[Path, typer.Option(help="A triplet file.")],
@@ -478,7 +479,7 @@ def _hesitation(config, changes):
     return settings, tokenlevel.read_tasks(settings.data, split="train"), settings.weights(), _known_model(settings.model_name)
 
 @_tokens.command("sample")
-def _sample(config: _Config, out: _New, changes: _Set = (), more: _More = ()):
+def _sample_tokens(config: _Config, out: _New, changes: _Set = (), more: _More = ()):
     "Write the pairs of answers that part where the model hesitates."
     if out.exists(): raise ValueError(f"{out}: exists; give a new file to --out, or remove it")
     settings, cases, *_ = _hesitation(config, [*changes, *more])
@@ -488,7 +489,7 @@ def _sample(config: _Config, out: _New, changes: _Set = (), more: _More = ()):
     print(f"{out}: {len(pairs)} pairs from {len(cases)} cases, {tokens:,} tokens decoded")
 
 @_tokens.command("train")
-def _train(config: _Config, changes: _Set = (), more: _More = ()):
+def _train_tokens(config: _Config, changes: _Set = (), more: _More = ()):
     "Sample and train, round after round; the same command again goes on."
     settings, cases, *_ = _hesitation(config, [*changes, *more])
     from tool_use_dpo import tokenlevel

@@ -219,6 +219,7 @@ def _there():
         free = min(free, most - used)
     return free
 
+# %% ../nbs/15_doctor.ipynb #ebf46727
 def memory_fits(
     needs: dict,   # bytes that a step takes, by what for
     there: int,    # bytes that are free

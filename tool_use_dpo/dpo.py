@@ -225,6 +225,7 @@ def _counts(batch, mask, config):
     ids = torch.zeros_like(mask).masked_scatter(mask.bool(), batch["input_ids"][batch["completion_mask"].bool()])
     return span_weights(ids, mask, config.span_weight)
 
+# %% ../nbs/10_dpo.ipynb #631cd3a4
 class PairTrainer(_Kept, Local, DPOTrainer):
     "TRL's DPO trainer with the losses of this project."
     def __init__(self, config, *args, **kwargs):

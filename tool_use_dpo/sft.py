@@ -193,6 +193,7 @@ def _same(file, run):
     if differs: raise ValueError(f"{file.parent} holds a run with other settings or data ({', '.join(differs)}); "
                                  "choose another output_dir, or remove it to start over")
 
+# %% ../nbs/09_sft.ipynb #9aa4f18c
 def open_run(
     config: SFTSettings,  # settings of the run
     rows: list = None,    # triplets; None: those of the split "train" in the file `config.data`
