@@ -144,7 +144,7 @@ _Tokens = Annotated[int, typer.Option(min=1, help="Longer answers are cut there.
 _Sources = Annotated[list[str], typer.Option(metavar="SOURCE...", help="Tools: files, mcp:COMMAND, mcp:http://..., "
                                              "package.module:name; none: the catalogue.")]
 _Kinds = Annotated[_Kind, typer.Option(help="Only rejected answers of this kind; semantic: valid but wrong.")]
-_Calls = Annotated[list[Path], typer.Option(metavar="FILE", help="Make them from calls in logs or data sets instead.")]
+_Logged = Annotated[list[Path], typer.Option(metavar="FILE", help="Make them from calls in logs or data sets instead.")]
 _Exclude = Annotated[list[Path], typer.Option(metavar="FILE", help="Evaluation file whose tools and requests to keep out.")]
 _TeacherName = Annotated[str, typer.Option(metavar="MODEL", help="Let this model help.")]
 _BaseURL = Annotated[str, typer.Option("--base-url", metavar="URL", help="The teacher's server, if not OpenAI's.")]
@@ -173,7 +173,7 @@ def _offline(n, out, given, excluded, seed, split, kind, max_tools, resume, forc
     return _data_report(out, n, report, _write(make.clean(rows, excluded, report), out, n, old))
 
 @app.command()
-def data(n: _N, out: _Out, tools: _Sources = (), more: _More = (), calls: _Calls = (), exclude: _Exclude = (), seed: _Seed = 0,
+def data(n: _N, out: _Out, tools: _Sources = (), more: _More = (), calls: _Logged = (), exclude: _Exclude = (), seed: _Seed = 0,
          split: _OneSplit = None, kind: _Kinds = None, max_tools: _Shown = 1, teacher: _TeacherName = None,
          base_url: _BaseURL = None, mode: _Mode = "reversed", budget: _Budget = None, price: _Price = None, concurrency: _Concurrency = 8,
          batch: _Batch = False, key_env: _KeyEnv = "OPENAI_API_KEY", resume: _Resume = False, force: _Force = False, as_json: _Json = False):
@@ -333,7 +333,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="The result file; by default runs/eval/MODEL-DATA.json.")] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Only the first so many requests.")] = None,
     split: Annotated[_Split, typer.Option(help="Of triplets, those of this split.")] = "test",
-    calls: _Calls = None,
+    calls: _Calls = "one",
     form: _Form = "tool",
     style: _Style = "signature",
     constrained: Annotated[bool, typer.Option("--constrained", help="Hold answers to the call schema.")] = False,
