@@ -333,7 +333,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="The result file; by default runs/eval/MODEL-DATA.json.")] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Only the first so many requests.")] = None,
     split: Annotated[_Split, typer.Option(help="Of triplets, those of this split.")] = "test",
-    calls: _Calls = "one",
+    calls: _Calls = None,
     form: _Form = "tool",
     style: _Style = "signature",
     constrained: Annotated[bool, typer.Option("--constrained", help="Hold answers to the call schema.")] = False,
