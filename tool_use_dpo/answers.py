@@ -9,14 +9,11 @@ __all__ = ['ends_of', 'answer_ids', 'to_text', 'generate_answers']
 from contextlib import contextmanager
 from itertools import groupby
 from math import inf
+from os.path import commonprefix
 import torch
 from tqdm.auto import tqdm
 
 # %% ../nbs/10a_answers.ipynb #05b642dc
-def _common(a, b):
-    "How many tokens two lists have in common at their beginning."
-    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-
 def _best_cut(rows, links):
     "Tokens saved, and groups (head, rows), for neighbours and the links between them."
     if not links: return 0, [(0, rows)]
@@ -30,7 +27,7 @@ def _best_cut(rows, links):
 def _groups(ids):
     "Groups of prompts that begin alike, as (length of the common head, places in the list); the longest head first."
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    links = [min(_common(ids[a], ids[b]), len(ids[a]) - 1) for a, b in zip(order, order[1:])]   # each has a tail
+    links = [min(len(commonprefix([ids[a], ids[b]])), len(ids[a]) - 1) for a, b in zip(order, order[1:])]   # each has a tail
     return sorted((x for x in _best_cut(order, links)[1] if x[1]), key=lambda x: -x[0])
 
 # %% ../nbs/10a_answers.ipynb #873ac13b
@@ -213,4 +210,5 @@ def generate_answers(
     "The answers of a model."
     choose = _sampler(temperature, seed) if temperature else _best
     answers = answer_ids(model, tokenizer, prompts, max_new_tokens, batch_size, max_prompt_length, choose)
-    return [to_text(tokenizer, ids, ends_of(model, tokenizer)) for ids in answers]
+    ends = ends_of(model, tokenizer)
+    return [to_text(tokenizer, ids, ends) for ids in answers]

@@ -310,11 +310,9 @@ def _slug(name):
     "A name as part of a file name."
     return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in name).split()).strip(".-")
 
-def _share(share, interval): return f"{100 * share:5.1f} %   [{100 * interval[0]:.1f} to {100 * interval[1]:.1f}]"
-
 def _show_result(r, out):
     "A result as a small table."
-    from tool_use_dpo.evaluation import told
+    from tool_use_dpo.evaluation import _share, told
     print(f"{r['model']} on {r['data']}, {r['n']:,} requests")
     print(f"passes the schema (SSPR)    {_share(r['sspr'], r['sspr_ci95'])}")
     print(f"lenient: text around it     {_share(r['lenient_sspr'], r['lenient_ci95'])}")
@@ -509,6 +507,7 @@ def _measures(
     "Measure selection, parameters, parsing, several calls, and how well a model tells errors apart."
     _known_model(model)
     from tool_use_dpo import sspr, tokenlevel
+    from tool_use_dpo.evaluation import _share
     from tool_use_dpo.models import load_model, load_tokenizer
     cases, loaded = tokenlevel.read_tasks(data, n, split), (load_model(model), load_tokenizer(model))
     found = tokenlevel.measure(*loaded, cases, max_new_tokens)

@@ -79,7 +79,7 @@ def own_mistakes(
     for row, answer in zip(rows, answers):
         if len(tokenizer(answer)["input_ids"]) < longest:
             out += [_pair(row, n) for n in own_negatives(answer, json.loads(row["chosen"]), row["schema"])]
-    return dedupe(out)
+    return out
 
 def _pair(row, negative):
     "The triplet of a row with another rejected answer."

@@ -8,6 +8,7 @@ __all__ = ['shares_prefix', 'answer_logps', 'pair_loss', 'PairTrainer', 'dpo_tra
 # %% ../nbs/10_dpo.ipynb #09350884
 import hashlib, json
 from contextlib import nullcontext
+from os.path import commonprefix
 from pathlib import Path
 
 # %% ../nbs/10_dpo.ipynb #55170b8f
@@ -25,15 +26,11 @@ from .sft import Local, _replace, _writing, newest_checkpoint, open_run, run, tr
 from .spans import span_weights
 
 # %% ../nbs/10_dpo.ipynb #5857d74e
-def _common(a, b):
-    "How many tokens two texts have in common at the beginning."
-    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-
 def _trees(texts, starts, shared):
     "Trees and their sizes; a tree is a list of (number of the text, columns of all its tokens but the last, shared ones)."
     trees, sizes, last, path = [], [], [], []
     for i in sorted(range(len(texts)), key=texts.__getitem__):
-        keep = max(0, _common(last, texts[i]) - 1) if shared else 0
+        keep = max(0, len(commonprefix([last, texts[i]])) - 1) if shared else 0
         if 2 * keep < starts[i]:
             trees.append([]); sizes.append(0); keep = 0
         new = range(sizes[-1], sizes[-1] + len(texts[i]) - 1 - keep)
@@ -205,7 +202,8 @@ class _Kept:
     "To mix into a trainer of pairs: the scores of the reference are looked up before they are made."
     def _precompute_ref_logps(self, dataset, name, batch_size):
         file = Path(self.args.output_dir, "reference.json")
-        scores = _known(file, _depends(self, dataset))
+        of = _depends(self, dataset)
+        scores = _known(file, of)
         self.accelerator.wait_for_everyone()
         if scores is None:
             loader = self.accelerator.prepare(DataLoader(dataset, batch_size, collate_fn=self.data_collator))
@@ -214,7 +212,7 @@ class _Kept:
             scores = torch.cat(found).float().cpu().tolist()
             if self.is_world_process_zero():
                 file.parent.mkdir(parents=True, exist_ok=True)
-                with _writing(file): _replace(file, json.dumps({"of": _depends(self, dataset), "scores": scores}))
+                with _writing(file): _replace(file, json.dumps({"of": of, "scores": scores}))
         for key, column in zip(_REF, zip(*scores)): dataset = dataset.add_column(key, list(column))
         return dataset
 
