@@ -22,12 +22,21 @@ from .tools import call_schema, contract, make_call
 # %% ../nbs/nano/00_nano.ipynb #cfc01d64
 _HEADS = ["You can use these tools:", "Tools:", "Available tools:", "You have these functions:", "Functions:"]
 
+def _shuffled(schema, rng):
+    "A schema with the properties of every object in another order."
+    if not isinstance(schema, dict): return schema
+    out = {k: _shuffled(v, rng) if k == "items" else v for k, v in schema.items()}
+    if "properties" in out:
+        names = rng.sample(list(out["properties"]), len(out["properties"]))
+        out["properties"] = {n: _shuffled(out["properties"][n], rng) for n in names}
+    return out
+
 def _variant(entry, rng):
     "A catalogue tool as another author might have published it: parameters in another order, unused options gone."
     p = entry["parameters"]
     names = [n for n in p["properties"] if n in p.get("required", []) or rng.random() < 0.8]
-    if rng.random() < 0.5: rng.shuffle(names)
-    return {**entry, "parameters": {**p, "properties": {n: p["properties"][n] for n in names}}}
+    p = {**p, "properties": {n: p["properties"][n] for n in names}}
+    return {**entry, "parameters": _shuffled(p, rng) if rng.random() < 0.5 else p}
 
 def _draw_tool(rng, level, entries):
     "A tool for curriculum level 0 (one or two parameters), 1 (two or three) or 2 (everything, catalogue included)."
