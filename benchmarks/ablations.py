@@ -24,25 +24,25 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 # Where rejected answers come from. `own`, `certified` and `easy` share requests and chosen answers.
-MIXED, OWN, CERTIFIED, EASY = "mixed", "own", "certified", "easy"
-IPO = {"loss_type": "ipo", "ipo_reduction": "sum", "beta": 0.05}
+OWN, MIXED, CERTIFIED, EASY = "own", "mixed", "certified", "easy"
+IPO = {"loss_type": "ipo", "ipo_reduction": "sum", "beta": 0.1}
 
 # run -> (data, settings); settings None: supervised
 RUNS = {
     "sft": (None, None),
     "sft more": ("more", None),
     "sft on chosen": ("chosen", None),
-    "ipo": (MIXED, IPO),
-    "dpo": (MIXED, {"loss_type": "sigmoid", "beta": 0.1}),
-    "ipo mean": (MIXED, {**IPO, "ipo_reduction": "mean"}),
-    "ipo mean, beta 0.5": (MIXED, {**IPO, "ipo_reduction": "mean", "beta": 0.5}),
-    "beta 0.01": (MIXED, {**IPO, "beta": 0.01}),
-    "beta 0.2": (MIXED, {**IPO, "beta": 0.2}),
-    "beta 1": (MIXED, {**IPO, "beta": 1.0}),
-    "own mistakes": (OWN, IPO),
+    "ipo": (OWN, IPO),
+    "dpo": (OWN, {"loss_type": "sigmoid", "beta": 0.1}),
+    "ipo mean": (OWN, {**IPO, "ipo_reduction": "mean"}),
+    "ipo mean, beta 0.5": (OWN, {**IPO, "ipo_reduction": "mean", "beta": 0.5}),
+    "beta 0.01": (OWN, {**IPO, "beta": 0.01}),
+    "beta 0.3": (OWN, {**IPO, "beta": 0.3}),
+    "beta 1": (OWN, {**IPO, "beta": 1.0}),
+    "own and certified": (MIXED, IPO),
     "certified": (CERTIFIED, IPO),
     "easy": (EASY, IPO),
-    "weights 4": (MIXED, {**IPO, "span_weight": 4.0}),   # skipped where the settings have no token weights
+    "weights 4": (OWN, {**IPO, "span_weight": 4.0}),   # skipped where the settings have no token weights
 }
 SIZES = {"full": (100, 300, 1000, 5000), "quick": (8, 16)}
 
@@ -50,8 +50,8 @@ SIZES = {"full": (100, 300, 1000, 5000), "quick": (8, 16)}
 GROUPS = {
     "stages": ("Does preference training beat more of the same?", ["sft", "sft more", "sft on chosen", "dpo", "ipo"]),
     "loss": ("Which loss?", ["sft", "dpo", "ipo", "ipo mean", "ipo mean, beta 0.5"]),
-    "beta": ("How strongly should the reference hold?", ["sft", "beta 0.01", "ipo", "beta 0.2", "beta 1"]),
-    "negatives": ("Which rejected answers?", ["sft", "easy", "certified", "own mistakes", "ipo"]),
+    "beta": ("How strongly should the reference hold?", ["sft", "beta 0.01", "ipo", "beta 0.3", "beta 1"]),
+    "negatives": ("Which rejected answers?", ["sft", "easy", "certified", "own and certified", "ipo"]),
     "weights": ("Should the tokens that differ count more?", ["sft", "ipo", "weights 4"]),
     "size": ("How many pairs?", ["sft"]),
 }
@@ -78,7 +78,7 @@ def easy(row, rng):
 
 def prepare(folder, form, seed):
     "Data, the SFT model and the pairs of one seed, in its folder."
-    from tool_use_dpo.demo import _SFT, _train_tools, control_rows, demo_data, own_mistakes
+    from tool_use_dpo.demo import _LEFT_OUT, _SFT, _train_tools, control_rows, demo_data, own_mistakes
     from tool_use_dpo.generate import generate
     from tool_use_dpo.models import SFTSettings, load_model, load_tokenizer
     from tool_use_dpo.sft import sft
@@ -90,16 +90,17 @@ def prepare(folder, form, seed):
     start = str(folder/"sft")
     sft(SFTSettings(**{**_SFT, "model_name": "nano", "output_dir": start, "seed": seed}), data["sft"])
     model, tokenizer = load_model(start), load_tokenizer(start)
-    own = dedupe(own_mistakes(model, tokenizer, data["asked"]) + own_mistakes(model, tokenizer, data["asked"], 1.0, seed))
+    own = own_mistakes(model, tokenizer, data["asked"]) + own_mistakes(model, tokenizer, data["asked"], 1.0, seed)
+    own = [p for p in dedupe(own) if p["violation"]["kind"] not in _LEFT_OUT]
     asked = {(r["request"], json.dumps(r["tools"])): r for r in data["asked"]}
     same = [asked[r["request"], json.dumps(r["tools"])] for r in own]          # the same requests, in the same order
     tools = _train_tools(seed)
     many = list(generate(max(SIZES[form]), tools, seed=seed + 2, split="train"))
-    pairs = own + data["certified"]
-    rng.shuffle(pairs)
-    n = control_rows(len(pairs), 2*len(data["asked"]))
-    rows = {MIXED: pairs, OWN: own, CERTIFIED: same, EASY: [easy(r, rng) for r in same],
-            "more": list(generate(n, tools, seed=seed + 1, split="train")), "chosen": (pairs * (n//len(pairs) + 1))[:n],
+    mixed = own + data["certified"]
+    rng.shuffle(mixed)
+    n = control_rows(len(own), 2*len(data["asked"]))
+    rows = {OWN: own, MIXED: mixed, CERTIFIED: same, EASY: [easy(r, rng) for r in same],
+            "more": list(generate(n, tools, seed=seed + 1, split="train")), "chosen": (own * (n//len(own) + 1))[:n],
             **{str(m): many[:m] for m in SIZES[form]}}
     part = folder/"data.json.part"
     part.write_text(json.dumps(rows), encoding="utf-8")
