@@ -380,7 +380,7 @@ def average(
     clean: str,           # folder of a model
     web: str,             # folder of another one that was trained on from it
     out: str,             # folder to write
-    share: float = 0.32,  # of the second, 0 to 1
+    share: float = 0.265,  # of the second, 0 to 1
 ) -> Path:                # `out`, which `transformers` loads
     "The weighted average of two models, with the tokenizer of the first."
     a, b = (Qwen2ForCausalLM.from_pretrained(f, dtype=torch.float32) for f in (clean, web))
