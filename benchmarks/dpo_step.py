@@ -7,6 +7,10 @@ Qwen2 shape (hidden 256, 6 layers), float32, LoRA r 16 on all projections, 4 pai
 turns: `trl` is TRL's default (gradient checkpointing, the reference scored again at every step), `trl_best` is TRL
 without checkpointing and with the reference scored once, `ours` is `dpo` as it comes. Losses and gradients are compared
 with those of `trl`.
+
+TRL 1.15 has no head for a CPU without Triton, so there the two variants of TRL run on this project's `_TorchHead`, which
+scores the answers only. That is kinder to TRL than TRL 1.16, which scores every position on a CPU. To run the script with
+TRL 1.16: `pip install --no-deps --target DIR trl==1.16.0`, and DIR first in PYTHONPATH.
 """
 import argparse, dataclasses, json, statistics, tempfile, time
 from pathlib import Path
