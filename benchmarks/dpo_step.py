@@ -7,6 +7,10 @@ Qwen2 shape (hidden 256, 6 layers), float32, LoRA r 16 on all projections, 4 pai
 turns: `trl` is TRL's default (gradient checkpointing, the reference scored again at every step), `trl_best` is TRL
 without checkpointing and with the reference scored once, `ours` is `dpo` as it comes. Losses and gradients are compared
 with those of `trl`.
+
+TRL 1.15 has no head for a CPU without Triton, so there the two variants of TRL run on this project's `_TorchHead`, which
+scores the answers only. That is kinder to TRL than TRL 1.16, which scores every position on a CPU. To run the script with
+TRL 1.16: `pip install --no-deps --target DIR trl==1.16.0`, and DIR first in PYTHONPATH.
 """
 import argparse, dataclasses, json, statistics, tempfile, time
 from pathlib import Path
@@ -38,11 +42,12 @@ def base(folder, vocab):
     tokenizer.save_pretrained(folder)
 
 
-def trainer_for(variant, folder, rows):
+def trainer_for(variant, folder, rows, **more):
     "A trainer whose adapter was moved away from the start, the same way for every variant."
-    config = DPOSettings(model_name=str(folder), output_dir=str(folder / variant), load_in_4bit=False, lora_r=16,
-                         lora_alpha=32, batch_size=PAIRS, grad_accum_steps=1, optim="adamw_torch", ipo_reduction="mean",
-                         gradient_checkpointing=False, max_prompt_length=None, max_seq_length=4096)
+    config = DPOSettings(**{**dict(
+        model_name=str(folder), output_dir=str(folder / variant), load_in_4bit=False, lora_r=16, lora_alpha=32,
+        batch_size=PAIRS, grad_accum_steps=1, optim="adamw_torch", ipo_reduction="mean", gradient_checkpointing=False,
+        max_prompt_length=None, max_seq_length=4096), **more})
     with quiet():
         ours = dpo_trainer(config, rows)
         trainer = ours
@@ -64,11 +69,11 @@ def trainer_for(variant, folder, rows):
     return trainer
 
 
-def batch(prompt, vocab):
+def batch(prompt, vocab, pairs=PAIRS):
     "Pairs as TRL's collator makes them: prompts about as long as wanted, answers that begin alike."
     g = torch.Generator().manual_seed(prompt)
     rows, masks = [], []
-    widths = [prompt - 7 * i for i in range(PAIRS)]
+    widths = [prompt - 7 * i for i in range(pairs)]
     prompts = [torch.randint(3, vocab, (w,), generator=g) for w in widths]
     heads = [torch.randint(3, vocab, (ANSWER // 2,), generator=g) for _ in widths]
     for side in range(2):
