@@ -43,7 +43,9 @@ def _tool(t):
     t = t["function"] if isinstance(t, dict) and isinstance(t.get("function"), dict) else t
     if not isinstance(t, dict): raise ToolError(f"a tool must be an object, got {type(t).__name__}")
     p = next((t[k] for k in ("parameters", "input_schema", "inputSchema", "arguments") if isinstance(t.get(k), dict)), {})
-    if p and "type" not in p or p and not isinstance(p.get("type"), str):   # name → {type, description, default}
+    props = p.get("properties")
+    nested = isinstance(props, dict) and all(isinstance(v, dict) for v in props.values())
+    if p and not isinstance(p.get("type"), str) and not nested:   # name → {type, description, default}
         needed = [k for k, v in p.items() if not re.search("optional", str(v.get("type")), re.I) and "default" not in v]
         p = {"type": "object", "properties": p, "required": needed}
     return as_tool({"name": t.get("name"), "description": t.get("description"), "parameters": _tidy(p) or {"type": "object", "properties": {}}})
@@ -53,11 +55,18 @@ class _Unfit(ValueError):
     "Why a row makes no example: a reason to count, and a detail."
     def __init__(self, reason, detail=""): super().__init__(reason, str(detail)[:200])
 
+def _literal(x):
+    "The JSON value of a Python literal, as text or parsed; raises `ValueError`."
+    try: return json.loads(json.dumps(ast.literal_eval(x)))
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as e: raise ValueError(e) from None
+
 def _json(text, what):
-    "The value of JSON text; values pass as they are."
+    "The value of JSON text, or of Python's notation; values pass as they are."
     if not isinstance(text, str): return text
-    try: return json.loads(text)
-    except ValueError as e: raise _Unfit(f"{what} cannot be read", e) from None
+    for read in (json.loads, _literal):
+        try: return read(text.strip())
+        except ValueError as e: why = e
+    raise _Unfit(f"{what} cannot be read", why)
 
 def _values(text):
     "Every JSON value that stands in a text, one after the other."
@@ -71,6 +80,11 @@ def _listed(values):
     "The tools among JSON values."
     flat = [t for v in values for t in (v if isinstance(v, list) else [v])]
     return [t for t in flat if isinstance(t, dict) and ("name" in t or "function" in t)]
+
+def _announced(text):
+    "The tools in a system text: JSON anywhere, or Python's notation between <tools> marks."
+    marked = re.findall(r"<tools>\s*([\[{].*?)\s*</tools>", text, re.S)
+    return _listed(_values(text)) or _listed(_json(m, "tools") for m in marked)
 
 def _pair(c):
     "(name, arguments as text or object) of a call in OpenAI's or the plain form."
@@ -88,7 +102,7 @@ def _glaive(row):
         role, text = {"USER": "user", "ASSISTANT": "assistant"}.get(m[1], "tool"), m[2].replace("<|endoftext|>", "").strip()
         call = re.search(r'<functioncall>\s*\{\s*"name":\s*("[^"]*")\s*,\s*"arguments":\s*(.*)\}', text, re.S)
         turns.append((role, text, [(json.loads(call[1]), call[2].strip().strip("'"))] if call else []))
-    return turns, _listed(_values(row["system"] or ""))
+    return turns, _announced(row["system"] or "")
 
 _SAY = {"human": "user", "gpt": "assistant", "function_call": "call", "observation": "tool", "function": "tool"}
 
@@ -99,7 +113,7 @@ def _toolace_calls(text, tools):
     try: call = ast.parse(f"f({m[2]})", mode="eval").body
     except SyntaxError: raise _Unfit("several calls at once, or one that cannot be read", text) from None
     if not isinstance(call, ast.Call) or call.args: raise _Unfit("several calls at once, or one that cannot be read", text)
-    try: return [(m[1], {k.arg: ast.literal_eval(k.value) for k in call.keywords})]
+    try: return [(m[1], {k.arg: _literal(k.value) for k in call.keywords})]
     except ValueError: raise _Unfit("a call cannot be read", text) from None
 
 # %% ../nbs/03c_exchange.ipynb #116c62e0
@@ -107,7 +121,7 @@ def _conversations(row):
     "Turns and tools of a Hermes or ToolACE row."
     said = [(_SAY.get(m.get("from"), m.get("from")), m.get("value") or "") for m in row["conversations"]]
     system = "\n".join([row.get("system") or "", *(text for role, text in said if role == "system")])
-    tools = _json(row["tools"], "tools") if row.get("tools") else _listed(_values(system))
+    tools = _json(row["tools"], "tools") if row.get("tools") else _announced(system)
     turns = []
     for role, text in said:
         marked = re.findall(r"<tool_call>\s*(.*?)\s*</tool_call>", text, re.S) if role == "assistant" else []
@@ -229,9 +243,7 @@ def read_calls(
     path: str,    # JSONL, JSON or Parquet
 ) -> list:        # its rows
     "The rows of a data set's file; raises `ValueError` with the line at fault."
-    if str(path).endswith(".parquet"):
-        import pandas
-        return json.loads(pandas.read_parquet(path).to_json(orient="records"))
+    if str(path).endswith(".parquet"): return _from_parquet(path)
     text = Path(path).read_text(encoding="utf-8-sig")
     if text.lstrip()[:1] == "[":
         try: rows = json.loads(text)
@@ -241,6 +253,18 @@ def read_calls(
     return rows
 
 def _damaged(path, n, reason): raise ValueError(f"{path}:{n}: {reason}")
+
+def _from_parquet(path):
+    "The rows of a Parquet file."
+    from pyarrow import ArrowException, parquet
+    with open(path, "rb") as file:
+        try: return [_full(row) for row in parquet.read_table(file).to_pylist()]
+        except ArrowException as e: raise ValueError(f"{path}: not Parquet: {e}") from None
+
+def _full(value):
+    "A value without the members that are null."
+    if isinstance(value, dict): return {k: _full(v) for k, v in value.items() if v is not None}
+    return [_full(v) for v in value] if isinstance(value, list) else value
 
 # %% ../nbs/03c_exchange.ipynb #10bce35c
 def _spoken(text):
@@ -302,12 +326,16 @@ def export(
 
 # %% ../nbs/03c_exchange.ipynb #719cc31a
 def push(
-    rows: list,      # triplets
-    repo: str,       # OWNER/NAME at Hugging Face
-    private: bool = True,  # whether only you may see it
+    rows: list,   # triplets
+    repo: str,    # OWNER/NAME at Hugging Face
 ):
-    "Push the pairs in TRL's format to the Hugging Face hub, each split as a split; the token is the one you logged in with."
+    "Push the pairs in TRL's format to the hub, as a private data set with a split for each split; raises `ValueError`."
     from datasets import DatasetDict
+    from httpx import HTTPError
     names = {"train": "train", "val": "validation", "test": "test"}
     parts = {names[s]: to_dataset(p) for s in names if (p := [r for r in rows if r["split"] == s])}
-    DatasetDict(parts).push_to_hub(repo, private=private)
+    try: DatasetDict(parts).push_to_hub(repo, private=True)
+    except (OSError, ValueError, HTTPError) as e:
+        why = " ".join(str(e).split("For more information")[0].split())
+        login = "; log in with `hf auth login`, or set HF_TOKEN" if re.search("401|403|[Tt]oken", why) else ""
+        raise ValueError(f"{repo}: not pushed: {why}{login}") from None
