@@ -125,7 +125,7 @@ def as_tool(
         raise ToolError(f"{at}field 'name': a tool needs a name; keys found: {sorted(map(str, d))[:8]}")
     keys = [k for k in ("parameters", "input_schema", "inputSchema") if d.get(k) is not None]
     schema = d[keys[0]] if keys else {"type": "object", "properties": {}}
-    fault = _fault(schema)
+    fault = _fault(schema) or _unfit([name, str(d.get("description") or "")])
     if fault: raise ToolError(f"{at}tool {name!r}: {fault}")
     return {"name": name, "description": str(d.get("description") or "").strip(), "parameters": schema}
 
