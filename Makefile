@@ -19,7 +19,7 @@ RESULTS ?= $(wildcard runs/*.json)
 REPORT ?= runs/report
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu demo data validate-data sft dpo eval compare test sync readme docs lab benchmark clean
+.PHONY: help install install-gpu demo data validate-data sft dpo eval compare test test-trust sync readme docs lab benchmark clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -64,6 +64,9 @@ compare: $(READY)  ## RESULTS against each other; writes REPORT
 
 test: $(READY)  ## run every notebook as a test
 	$(BIN)/python tools/run_tests.py --jobs $(JOBS) --flags "$(FLAGS)"
+
+test-trust: $(READY)  ## the long form of nbs/19_trust.ipynb: fuzzers, kills, full disks; at most half an hour
+	$(BIN)/python tools/trust.py
 
 sync: $(READY)  ## export, clean, render; fail if anything was out of step or is not committed
 	$(BIN)/nbdev_export

@@ -6,13 +6,22 @@
 __all__ = ['app', 'main', 'data', 'export', 'check', 'sft', 'dpo', 'merge', 'evaluate', 'compare', 'infer', 'ui', 'demo']
 
 # %% ../nbs/17_cli.ipynb #2ff13775
-import json, os, sys, warnings
+import builtins, json, os, sys, warnings
 from pathlib import Path
 from typing import Annotated, Literal
 import typer
 from typer.core import TyperGroup
 from . import __version__
 from .dialogue_cli import dialogue as _dialogue
+
+# %% ../nbs/17_cli.ipynb #8d240d85
+def _inert(text):
+    "A text with control characters as JSON escapes them."
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+def print(*said, **how):
+    "Python's own, with control characters shown."
+    builtins.print(*(_inert(str(s)) for s in said), **how)
 
 # %% ../nbs/17_cli.ipynb #0d95509d
 def _meant(error):
@@ -182,9 +191,11 @@ def data(n: _N, out: _Out, tools: _Sources = (), more: _More = (), calls: _Logge
     given, excluded = _tools([*tools, *more]) or None, make.excluded(exclude)
     if kind and (teacher or calls): raise ValueError("--kind is for triplets made offline: leave it out, or --teacher and --calls")
     who = make.teacher(teacher, base_url, mode, concurrency, budget, price, key_env) if teacher else None
-    if calls: told = make.collected(n, out, calls, excluded, seed, split, resume, force)
-    elif who: told = make.taught(n, out, who, given, excluded, seed, split, max_tools, batch, resume, force)
-    else: told = _offline(n, out, given, excluded, seed, split, kind, max_tools, resume, force)
+    from tool_use_dpo.triplets import alone
+    with alone(out):
+        if calls: told = make.collected(n, out, calls, excluded, seed, split, resume, force)
+        elif who: told = make.taught(n, out, who, given, excluded, seed, split, max_tools, batch, resume, force)
+        else: told = _offline(n, out, given, excluded, seed, split, kind, max_tools, resume, force)
     make.card(out, told, teacher=teacher, mode=mode if teacher else None, tools=[*tools, *more], calls=calls, exclude=exclude, seed=seed)
     print(json.dumps(told, ensure_ascii=False)) if as_json else (make.show_taught if teacher or calls else _show_data)(told)
     return int(told["made"] < (1 if calls else n))
@@ -346,7 +357,8 @@ def evaluate(
     from tool_use_dpo.sspr import read_cases
     cases, out = read_cases(data, n, split, calls), out or Path("runs", "eval", f"{_slug(model)}-{data.stem}.json")
     engine = engine if constrained else None
-    result = run_eval(model, cases, data.name, out, engine, batch_size, form, style, max_new_tokens)
+    from tool_use_dpo.triplets import alone
+    with alone(out): result = run_eval(model, cases, data.name, out, engine, batch_size, form, style, max_new_tokens)
     shown = {k: v for k, v in result.items() if k != "rows"} | {"out": str(out)}
     print(json.dumps(shown, ensure_ascii=False)) if as_json else _show_result(result, out)
 
@@ -391,7 +403,8 @@ def compare(
     named = _seeds(results) if seeds else _results(results)
     compared = compare(named)
     from tool_use_dpo.report import report, table
-    page = report(named, out)
+    from tool_use_dpo.triplets import alone
+    with alone(out): page = report(named, out)
     if as_json: print(json.dumps({**compared, "report": str(page)}, ensure_ascii=False))
     else: print(table(named), *compared["headline"], f"report: {page}", sep="\n")
 

@@ -87,9 +87,18 @@ def _word(name, rng):
 # %% ../nbs/04_generate.ipynb #cc9fab9a
 def _from_pattern(pattern, rng):
     "A string that matches a regular expression; `*` and `+` repeat at most six times."
-    explicit = [int(n) for braces in re.findall(r"\{([\d,]+)\}", pattern) for n in braces.split(",") if n]
-    sys.modules["rstr.xeger"].STAR_PLUS_LIMIT = max([6, *explicit])   # (`rstr.xeger` is a function, not the module)
-    return rstr.Rstr(rng, printable=string.ascii_letters + string.digits).xeger(pattern)
+    explicit = [int(n) for braces in re.findall(r"\{([\d,]+)\}", pattern) for n in braces.split(",") if 0 < len(n) < 9]
+    sys.modules["rstr.xeger"].STAR_PLUS_LIMIT = min(1000, max([6, *explicit]))   # (`rstr.xeger` is a function, not the module)
+    if len(pattern) > 2000: raise ValueError("the pattern is longer than 2,000 characters")
+    return _Bounded(rng, printable=string.ascii_letters + string.digits).xeger(pattern)
+
+class _Bounded(rstr.Rstr):
+    "Strings from patterns of a stranger: at most 10,000 parts."
+    left = 10_000
+    def _handle_state(self, state):
+        self.left -= 1
+        if self.left < 0: raise ValueError("the pattern asks for more than 10,000 characters")
+        return super()._handle_state(state)
 
 _FORMATS = {
     "date": _random_date, "time": lambda r: _MADE["time"](r) + ":00Z", "email": _MADE["email"],
@@ -103,6 +112,7 @@ _FORMATS = {
 def _string(s, name, rng):
     "A string that keeps to pattern, format and length."
     if "pattern" in s: return _from_pattern(s["pattern"], rng)
+    if s.get("minLength", 0) > 10_000: raise ValueError(f"minLength {s['minLength']} is more than 10,000")
     v = _FORMATS[s["format"]](rng) if s.get("format") in _FORMATS else _word(name, rng)
     while len(v) < s.get("minLength", 0): v += rng.choice(string.ascii_lowercase)
     return v[:s["maxLength"]].strip() or "x" if "maxLength" in s else v
@@ -163,10 +173,13 @@ class _Draw:
     p_optional: float
     values: dict
     pools: dict
+    left: int = 1000     # values that may still be drawn
 
 # %% ../nbs/04_generate.ipynb #ca0aae0a
 def _value(c, s, path, depth=0):
     "A value for schema `s` at `path`."
+    c.left -= 1
+    if c.left < 0 or depth > 32: raise ValueError("the schema asks for more than 1,000 values, or 32 levels")
     if not isinstance(s, dict): return _word(path, c.rng)
     s = _deref(c.root, s, "sample")
     if path in c.values and s.get("type") == "string": return str(c.rng.choice(c.pools[c.values[path]]))
@@ -228,8 +241,6 @@ class SampleError(ValueError):
 @lru_cache(maxsize=4096)
 def _schema(text): return call_schema(json.loads(text))   # `text`: a JSON list of tools, so that it can be a key
 
-@lru_cache(maxsize=4096)
-def _validator(text): return compiled(_schema(text))
 
 def sample_arguments(
     tool: dict,                # a Tool, or a catalogue entry with its value pools
@@ -238,16 +249,19 @@ def sample_arguments(
 ) -> dict:                     # arguments that satisfy the tool's strict call schema
     "Random valid arguments for a tool; raises `SampleError`."
     schema, why = tool["parameters"], ""
-    validator = _validator(json.dumps([{k: tool[k] for k in ("name", "description", "parameters")}]))
+    whole = _schema(json.dumps([{k: tool[k] for k in ("name", "description", "parameters")}]))
+    c = _Draw(schema, rng, p_optional, tool.get("values", {}), tool.get("pools", {}))
     for attempt in range(12):
-        p = p_optional if attempt < 8 else 0.0
-        c = _Draw(schema, rng, p, tool.get("values", {}), tool.get("pools", {}))
-        try: args = _value(c, {**schema, "type": "object"}, "")
-        except (ValueError, KeyError, IndexError, TypeError, re.error, RecursionError) as e:
-            why = f"{type(e).__name__}: {e}"
+        if attempt == 8: c.p_optional = 0.0
+        try:
+            args = _value(c, {**schema, "type": "object"}, "")
+            wrong = next(compiled(whole).iter_errors(make_call(tool["name"], args)), None)
+        except (ValueError, LookupError, TypeError, ArithmeticError, re.error, RecursionError) as e:
+            why = f"{type(e).__name__}: {e}"[:300]
+            if c.left < 0: break
             continue
-        if validator.is_valid(make_call(tool["name"], args)): return args
-        why = next(validator.iter_errors(make_call(tool["name"], args))).message[:120]
+        if wrong is None: return args
+        why = wrong.message[:120]
     raise SampleError(f"tool {tool['name']!r}: no valid arguments found: {why}")
 
 # %% ../nbs/04_generate.ipynb #58674b58
@@ -448,10 +462,9 @@ def _setup(tools, seed, split, report):
 
 def _note_lacks(tool, lacks, rng):
     "Put a tool under every kind of negative that its schema does not admit."
-    try: calls = [make_call(tool["name"], sample_arguments(tool, rng, p)) for p in (1.0, 0.5)]
-    except SampleError: return
     schema = _schema(json.dumps([{k: tool[k] for k in ("name", "description", "parameters")}]))
-    have = admits(calls, schema, rng)
+    try: have = admits([make_call(tool["name"], sample_arguments(tool, rng, p)) for p in (1.0, 0.5)], schema, rng)
+    except (ValueError, ArithmeticError, RecursionError): return
     for k in KINDS:
         if k != "json_error" and k not in have: lacks.setdefault(k, []).append(tool["name"])
 
@@ -473,13 +486,15 @@ def _negative(call, shown, rng, kind, counts, spare):
 # %% ../nbs/04_generate.ipynb #ac4386ec
 def _triplet(tool, where, others, rng, kind, max_tools, counts, spare, seen, report):
     "One triplet, or None with the reason in the report."
-    try: request, shown, call = _sample(tool, others, rng, max_tools)
-    except SampleError as e:
+    try:
+        request, shown, call = _sample(tool, others, rng, max_tools)
+        key = " ".join(request.lower().split())
+        bad = None if key in seen else _negative(call, shown, rng, kind, counts, spare)
+    except (ValueError, ArithmeticError, RecursionError) as e:   # no arguments, or a schema that cannot be judged
         report["unsampled"][tool["name"]] = str(e)
         return None
-    key = " ".join(request.lower().split())
     if key in seen: report["repeats"] += 1
-    elif bad := _negative(call, shown, rng, kind, counts, spare):
+    elif bad:
         seen.add(key)
         return make_triplet(request, shown, call, bad, where)
     else: report["without_negative"][tool["name"]] += 1

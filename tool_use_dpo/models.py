@@ -197,7 +197,7 @@ def _weights(path, load_in_4bit, dtype):
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=options["dtype"])
-    with quiet(): return AutoModelForCausalLM.from_pretrained(path, **options)
+    with quiet(): return AutoModelForCausalLM.from_pretrained(path, use_safetensors=True, **options)
 
 def _base_of(name):
     "The name of the base when the folder holds an adapter, otherwise None."
@@ -226,6 +226,8 @@ def load_model(
         try: return _agree(_weights(path, load_in_4bit, dtype), load_tokenizer(path))
         except OSError as e: raise _missing(name, e) from None
     base = load_model(base, load_in_4bit, dtype=dtype)
+    if Path(path).is_dir() and not Path(path, "adapter_model.safetensors").exists():
+        raise OSError(f"{name}: no adapter_model.safetensors; pickled weights could run code, and are not read")
     model = PeftModel.from_pretrained(base, path, is_trainable=trainable)
     model.peft_config["default"].base_model_name_or_path = base.name_or_path
     return model

@@ -11,7 +11,7 @@ from collections import Counter
 from itertools import islice
 from typing import NamedTuple
 from urllib.parse import unquote
-from .schema import violations
+from .schema import _search, violations
 
 # %% ../nbs/02_negatives.ipynb #f29afd6b
 def _target(schema, root):
@@ -30,7 +30,7 @@ def _member(schema, key):
     "The part of an object schema that speaks about member `key`."
     if key in schema.get("properties", ()): return schema["properties"][key]
     for pattern, s in schema.get("patternProperties", {}).items():
-        if re.search(pattern, key): return s
+        if _search(pattern, key): return s
     return schema.get("additionalProperties", {})
 
 # %% ../nbs/02_negatives.ipynb #c7e1e8d1

@@ -6,11 +6,14 @@
 __all__ = ['KINDS', 'Violation', 'SchemaError', 'extract_json', 'compiled', 'violations', 'validate_tool_call']
 
 # %% ../nbs/01_schema.ipynb #a72c359d
-import json, marshal, re
+import json, marshal, re, sys, threading
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
 from itertools import islice
+from time import perf_counter
+from types import FunctionType
+from .tools import _unfit
 
 # %% ../nbs/01_schema.ipynb #fe54764f
 KINDS = ("json_error", "hallucinated_param", "type_mismatch",
@@ -116,6 +119,53 @@ def _dependent(validator, wanted, value, schema, keyword="dependentRequired"):
 
 def _dependencies(*args): return _dependent(*args, keyword="dependencies")
 
+# %% ../nbs/01_schema.ipynb #acbd401f
+class _Budget(threading.local):
+    "What the judgement that goes on in this thread may still cost."
+    steps, seconds = 50_000, 0.5     # subschemas that are looked at, and time for patterns that may take long
+
+    def step(self):
+        self.steps -= 1
+        if self.steps < 0: raise SchemaError("The schema asks for too much work: more than 50,000 steps for one answer")
+
+_BUDGET = _Budget()
+
+@lru_cache(maxsize=1024)
+def _loops(pattern):  # (compiled pattern, an upper bound on how many parts of it can vary in length)
+    if len(pattern) > 2000: raise SchemaError(f"The pattern {_short(pattern)!r} is longer than 2,000 characters")
+    nested = re.search(r"\)[*+?{]", pattern)
+    return re.compile(pattern), 99 if nested else len(re.findall(r"[*+?|]|\{\d*,", pattern))
+
+def _unrolled(parsed):  # the parts of a parsed pattern where counted loops are written out
+    n = 0
+    for op, told in parsed:
+        inner = [x for t in (told if isinstance(told, tuple) else ()) for x in (t if isinstance(t, list) else [t])]
+        times = told[0] if op.name.endswith("REPEAT") else 1
+        n += 1 + max(1, times) * sum(_unrolled(x) for x in inner if hasattr(x, "getwidth"))
+    return n
+
+@lru_cache(maxsize=1024)
+def _patient(pattern):  # for `regex`, as `re` understands it: escapes stay, `{e}` and `[:` lose what `re` does not know
+    plain = re.sub(r"\\.|\{(?!\d*,?\d*\})|\[(?=:)", lambda m: m[0] if m[0][0] == "\\" else "\\{" if m[0] == "{" else "[\\",
+                   pattern, flags=re.S)
+    parser = import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
+    if _unrolled(parser.parse(pattern)) > 10_000: raise SchemaError(f"The pattern {_short(pattern)!r} repeats too much")
+    return import_module("regex").compile(plain)
+
+def _search(pattern, text):  # whether a pattern occurs in a text, as `re` would find; SchemaError if that takes too long
+    quick, loops = _loops(pattern)
+    if (len(text) + 2)**(loops + 1) <= 10**6: return bool(quick.search(text))
+    began = perf_counter()
+    try: return bool(_patient(pattern).search(text, timeout=max(_BUDGET.seconds, .001)))
+    except TimeoutError: raise SchemaError(f"The pattern {_short(pattern)!r} takes too long: write it without nested loops") from None
+    finally: _BUDGET.seconds -= perf_counter() - began
+
+def _pattern(validator, pattern, value, schema):
+    if isinstance(value, str) and not _search(pattern, value):
+        yield _error(f"{value!r} does not match {pattern!r}", "pattern", [], value, pattern)
+
+def _short(text): return text if len(text) <= 200 else text[:150] + " … " + text[-45:]
+
 # %% ../nbs/01_schema.ipynb #cf82783f
 def _extra(name, keyword, value): return _error(f"{name!r} is not allowed here", keyword, [name], value)
 
@@ -131,7 +181,7 @@ def _resolver(validator, sub): return None if sub is True or "$id" in sub or "id
 def _pattern_properties(validator, patterns, value, schema):
     if not isinstance(value, dict): return
     for pattern, sub in patterns.items():
-        for name in filter(re.compile(pattern).search, value):
+        for name in (n for n in value if _search(pattern, n)):
             if sub is False: yield _extra(name, "patternProperties", value)
             else: yield from validator.descend(value[name], sub, path=name, schema_path=pattern)
 
@@ -140,7 +190,7 @@ def _additional(validator, sub, value, schema):
     if not isinstance(value, dict): return
     known, patterns = schema.get("properties", ()), schema.get("patternProperties", ())
     for name, member in value.items():
-        if name in known or any(re.search(p, name) for p in patterns): continue
+        if name in known or any(_search(p, name) for p in patterns): continue
         if sub is False: yield _extra(name, "additionalProperties", value)
         else: yield from validator.descend(member, sub, path=name)
 
@@ -150,7 +200,18 @@ def _property_names(validator, sub, value, schema):
         if any(True for _ in validator.descend(name, sub)): yield _extra(name, "propertyNames", value)
 
 # %% ../nbs/01_schema.ipynb #2481c9b5
+class _Re: search = staticmethod(_search)
+
+def _bounded(plain):  # a function of jsonschema whose helpers search with a budget
+    around = dict(plain.__globals__)
+    for name in "find_evaluated_property_keys_by_schema", "find_additional_properties":
+        if helper := around.get(name):
+            inner = {**helper.__globals__, "re": _Re}
+            inner[name] = around[name] = FunctionType(helper.__code__, inner)
+    return FunctionType(plain.__code__, around, argdefs=plain.__defaults__)
+
 def _unevaluated(plain):  # `plain` is jsonschema's function for the keyword, which differs between drafts
+    plain = _bounded(plain)
     def unevaluated(validator, sub, value, schema):
         if not any(True for _ in plain(validator, sub, value, schema)): return
         for name in value:
@@ -228,7 +289,7 @@ def _one_of(validator, branches, value, schema):
 # %% ../nbs/01_schema.ipynb #a665780c
 _OURS = dict(properties=_properties, patternProperties=_pattern_properties, additionalProperties=_additional,
              propertyNames=_property_names, required=_required, dependentRequired=_dependent,
-             dependencies=_dependencies, anyOf=_any_of, oneOf=_one_of)
+             dependencies=_dependencies, pattern=_pattern, anyOf=_any_of, oneOf=_one_of)
 
 @cache
 def _drafts():  # {`$schema` URI: validator class}
@@ -246,6 +307,7 @@ def _draft(schema, default):
     return _drafts().get(uri.rstrip("#"), default) if isinstance(uri, str) else default
 
 def _evolve(self, schema, _resolver=None):  # the same validator for a subschema
+    _BUDGET.step()
     cls = _draft(schema, type(self)) if type(schema) is dict and "$schema" in schema else type(self)
     return cls(schema, registry=self._registry, _resolver=_resolver or self._resolver)
 
@@ -253,10 +315,12 @@ def _evolve(self, schema, _resolver=None):  # the same validator for a subschema
 def compiled(
     schema: dict | bool,  # a JSON Schema; `$schema` names the draft (4, 6, 7, 2019-09 or 2020-12, which is the default)
 ):  # a jsonschema validator whose errors carry the path of the member at fault; raises `SchemaError` if it is not JSON
-    "Build the validator of `schema`, or take it from the cache, by content"
+    "Build the validator of `schema`, or take it from the cache, by content; it has a budget for one answer"
+    _BUDGET.__dict__.clear()
     if not isinstance(schema, (dict, bool)):
         raise SchemaError(f"A schema is an object, true or false, and this is a {type(schema).__name__}")
     try: return _compile(_key(schema))
+    except SchemaError: raise
     except (TypeError, ValueError, RecursionError) as e: raise SchemaError(f"The schema is not JSON: {e}") from None
 
 def _key(schema):
@@ -265,7 +329,9 @@ def _key(schema):
 
 @lru_cache(maxsize=1024)
 def _compile(key):
+    if len(key) > 10**7: raise SchemaError(f"The schema is larger than {10**7:,} bytes")
     schema = marshal.loads(key)
+    if why := _unfit(schema, 256, 100_000, 4_000_000): raise SchemaError(f"The schema cannot be handled: {why}")
     cls = _draft(schema, _drafts()["https://json-schema.org/draft/2020-12/schema"])
     return cls(schema, registry=import_module("referencing").Registry())
 
@@ -278,13 +344,13 @@ def _tidy(errors):
     return [v for v in found.values() if v.keyword not in ("enum", "const") or (v.path, "type") not in found]
 
 def _pointer(path): return "".join("/" + str(p).replace("~", "~0").replace("/", "~1") for p in path)
-def _short(text): return text if len(text) <= 200 else text[:150] + " … " + text[-45:]
 
 # %% ../nbs/01_schema.ipynb #e7904023
 def _fault(validator, e):  # one line on what is wrong with a schema that made the validator raise `e`
     if isinstance(e, import_module("referencing").exceptions.Unresolvable):
         ref = f"#{e.anchor}" if hasattr(e, "anchor") else f"#{e.ref}" if e.ref.startswith("/") else e.ref
         return f"$ref {ref!r} leads to nothing in this schema, and nothing is ever fetched: put its target under $defs"
+    if isinstance(e, SchemaError): return str(e)
     if isinstance(e, RecursionError): return "The schema refers to itself without end"
     if isinstance(e, re.error): return f"The pattern {e.pattern!r} is not a Python regular expression: {e.msg}"
     meta = type(validator)(validator.META_SCHEMA, registry=validator._registry)
@@ -296,12 +362,12 @@ def _fault(validator, e):  # one line on what is wrong with a schema that made t
 def violations(
     text_or_value,  # str: always JSON text; anything else: a value, judged as the JSON text that it is written as
     schema: dict | bool,  # JSON Schema; raises `SchemaError`, a ValueError, if it is broken or refers outside itself
-) -> list:  # of `Violation`, in the order in which the schema's keywords find them; [] if the answer is well formed
+) -> list:  # of at most 1,000 `Violation`s, in the order in which the keywords find them; [] if the answer is well formed
     "List everything that is wrong with an answer, each fault with its kind and place"
     validator = compiled(schema)
     try: value = _parse(text_or_value)
     except (ValueError, TypeError) as e: return [Violation("json_error", "", "", _short(str(e)))]
-    try: return _tidy(validator.iter_errors(value))
+    try: return _tidy(islice(validator.iter_errors(value), 1000))
     except OverflowError: return [Violation("json_error", "", "", "A number is too large to be checked")]
     except Exception as e: raise SchemaError(_fault(validator, e)) from None
 

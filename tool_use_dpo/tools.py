@@ -29,16 +29,41 @@ def _deref(doc, obj, where):
     while isinstance(obj, dict) and isinstance(obj.get("$ref"), str):
         ref, at = obj["$ref"], doc
         if ref in seen: raise ToolError(f"{where}: $ref {ref!r} leads back to itself")
+        if len(seen) == 64: raise ToolError(f"{where}: $ref {ref!r} is the last of 64 that lead to one another")
         if ref != "#" and not ref.startswith("#/"):
             raise ToolError(f"{where}: $ref {ref!r} leaves the file; bundle the document first")
         for part in unquote(ref).split("/")[1:]:
             part = part.replace("~1", "/").replace("~0", "~")
-            if isinstance(at, list): at = {str(i): x for i, x in enumerate(at)}
-            if not isinstance(at, dict) or part not in at: raise ToolError(f"{where}: $ref {ref!r} points nowhere")
-            at = at[part]
+            try: at = at[int(part)] if isinstance(at, list) else at[part] if isinstance(at, dict) else {}[part]
+            except (LookupError, ValueError): raise ToolError(f"{where}: $ref {ref!r} points nowhere") from None
         seen.add(ref)
         obj = at
     return obj
+
+# %% ../nbs/00_tools.ipynb #1e10558f
+def _each(value):
+    "Yield `(part, depth)` for every part of a value, itself first."
+    todo = [(value, 1)]
+    while todo:
+        v, depth = todo.pop()
+        yield v, depth
+        inner = v.values() if isinstance(v, dict) else v if isinstance(v, (list, tuple)) else ()
+        todo += [(c, depth + 1) for c in inner]
+
+def _excess(value, deepest, most):
+    "Why a value is more than can be handled, or None."
+    for n, (v, depth) in enumerate(_each(value)):
+        if n == most: return f"it has more than {most:,} parts"
+        if depth > deepest and isinstance(v, (dict, list, tuple)): return f"it is nested more than {deepest} levels deep"
+
+def _unfit(value, deepest=64, most=5_000, largest=1_000_000):
+    "Why a value is not JSON that can be handled, or None."
+    if why := _excess(value, deepest, most): return why
+    odd = [k for v, _ in _each(value) if isinstance(v, dict) for k in v if not isinstance(k, str)]
+    if odd: return f"its key {odd[0]!r} is not a string"
+    try: size = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+    except (ValueError, TypeError) as e: return f"it is not JSON: {e}"
+    if size > largest: return f"it is larger than {largest:,} bytes"
 
 # %% ../nbs/00_tools.ipynb #332fa293
 _TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool", "null": "null", "object": "dict",
@@ -50,16 +75,32 @@ def _fault(schema):
     from jsonschema.validators import Draft202012Validator, validator_for
     if not isinstance(schema, dict): return f"parameters must be a JSON Schema object, got {type(schema).__name__}"
     if not isinstance(schema.get("$schema", ""), str): return "field '$schema': must be a string"
+    if why := _unfit(schema): return f"its schema cannot be handled: {why}"
     try: validator_for(schema, default=Draft202012Validator).check_schema(schema)
     except SchemaError as e:
         at = "/".join(map(str, e.absolute_path)) or "parameters"
         unknown = at.split("/")[-1] == "type" and e.validator == "anyOf"
-        return f"field {at!r}: " + (f"{e.instance!r} is not one of {', '.join(_TYPES)}" if unknown else e.message)
+        return f"field {at!r}: " + (f"{e.instance!r} is not one of {', '.join(_TYPES)}" if unknown else e.message)[:300]
+    except (RecursionError, OverflowError, MemoryError): return "a pattern in it is too large"
     if schema.get("type", "object") != "object":
         return f"field 'type': parameters must have type 'object', got {schema['type']!r}"
     try:
-        for ref in _refs(schema): _deref(schema, {"$ref": ref}, "parameters")
+        for ref in set(_refs(schema)): _deref(schema, {"$ref": ref}, "parameters")
+        if _unfolded(schema, schema) > 100_000: return "its references unfold to more than 100,000 parts"
     except ToolError as e: return str(e)
+    except RecursionError: return "its references lead too deep"
+
+# %% ../nbs/00_tools.ipynb #229c97c7
+def _unfolded(s, root, open_=(), known=None):
+    "How many parts a schema has where references are followed; `open_`: those that led here."
+    known = {} if known is None else known
+    if not isinstance(s, (dict, list)): return 1
+    ref = s.get("$ref") if isinstance(s, dict) else None
+    n = 1 + sum(_unfolded(v, root, open_, known) for v in (s.values() if isinstance(s, dict) else s))
+    if not isinstance(ref, str) or ref in open_: return n
+    if len(open_) == 64: raise ToolError(f"parameters: $ref {ref!r} is reached through 64 others")
+    if ref not in known: known[ref] = _unfolded(_deref(root, s, "parameters"), root, (*open_, ref), known)
+    return n + known[ref]
 
 # %% ../nbs/00_tools.ipynb #89bdf31c
 def _from_callable(f):
@@ -84,7 +125,7 @@ def as_tool(
         raise ToolError(f"{at}field 'name': a tool needs a name; keys found: {sorted(map(str, d))[:8]}")
     keys = [k for k in ("parameters", "input_schema", "inputSchema") if d.get(k) is not None]
     schema = d[keys[0]] if keys else {"type": "object", "properties": {}}
-    fault = _fault(schema)
+    fault = _fault(schema) or _unfit([name, str(d.get("description") or "")])
     if fault: raise ToolError(f"{at}tool {name!r}: {fault}")
     return {"name": name, "description": str(d.get("description") or "").strip(), "parameters": schema}
 
@@ -188,15 +229,31 @@ def _read(path):
     except UnicodeDecodeError as e: raise ToolError(f"{path}: not text in UTF-8: byte {e.object[e.start]:#04x} at "
                                                     f"{_spot(e.object, e.start)}") from None
 
+def _unique(pairs):
+    "An object from its members; a key that is there twice is an error, for readers differ on which one they take."
+    found, pairs = {}, list(pairs)
+    for k, v in pairs:
+        if k in found: raise ValueError(f"the key {k!r} is given twice")
+        found[k] = v
+    return found
+
 def _from_yaml(path, text):
     "The JSON value of a YAML text."
     import yaml
-    try: return json.loads(json.dumps(yaml.safe_load(text), default=str))
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        def construct_mapping(self, node, deep=False):
+            _unique((k.value, None) for k, _ in node.value if isinstance(k, yaml.ScalarNode))
+            return super().construct_mapping(node, deep)
+    try:
+        value = yaml.load(text, Loader)
+        if why := _excess(value, 200, 1_000_000): raise ToolError(f"{path}: cannot be read: {why}")
+        return json.loads(json.dumps(value, default=str))
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         why, at = (e.problem, mark.index) if mark else (e.reason, e.position) if hasattr(e, "position") else (e, 0)
         raise ToolError(f"{path}: not YAML: {why} at {_spot(text, at)}") from None
-    except (TypeError, ValueError) as e: raise ToolError(f"{path}: YAML that JSON cannot say: {e}") from None
+    except ToolError: raise
+    except (TypeError, ValueError, RecursionError) as e: raise ToolError(f"{path}: YAML that JSON cannot say: {e}") from None
 
 # %% ../nbs/00_tools.ipynb #9728ed26
 def _parse(path):
@@ -204,19 +261,21 @@ def _parse(path):
     text = _read(path)
     if str(path).endswith((".yaml", ".yml")): yield str(path), _from_yaml(path, text)
     elif text.strip():
-        try: yield str(path), json.loads(text)
+        try: yield str(path), json.loads(text, object_pairs_hook=_unique)
         except json.JSONDecodeError as e:
             if e.msg != "Extra data" or "\n" in text[:e.pos].strip():
                 raise ToolError(f"{path}:{e.lineno}: not JSON: {e.msg} at column {e.colno}") from None
             yield from _parse_lines(path, text)
+        except (ValueError, RecursionError) as e: raise ToolError(f"{path}: cannot be read: {e}") from None
 
 def _parse_lines(path, text):
     "Yield `(where, object)` for each line of JSON Lines."
     for i, line in enumerate(text.split("\n"), 1):
         try:
-            if line.strip(): yield f"{path}:{i}", json.loads(line)
+            if line.strip(): yield f"{path}:{i}", json.loads(line, object_pairs_hook=_unique)
         except json.JSONDecodeError as e:
             raise ToolError(f"{path}:{i}: not JSON: {e.msg} at column {e.colno}") from None
+        except (ValueError, RecursionError) as e: raise ToolError(f"{path}:{i}: cannot be read: {e}") from None
 
 # %% ../nbs/00_tools.ipynb #0c4d2e32
 def _tools_in(obj, where):
@@ -229,6 +288,7 @@ def _tools_in(obj, where):
     elif "openapi" in d or "swagger" in d:
         try: yield from openapi_tools(obj)
         except ToolError as e: raise ToolError(f"{where}: {e}") from None
+        except RecursionError: raise ToolError(f"{where}: nested too deep, or without end") from None
     elif inner is not None: yield from _tools_in(inner, where)
     else: yield as_tool(obj, where)
 
@@ -268,11 +328,12 @@ def _fields(s, root, open_):
     return ", ".join(one(k, v) for k, v in s.get("properties", {}).items())
 
 def _type(s, root, open_=()):
-    "The type expression of a schema; `open_`: the references that led here."
+    "The type expression of a schema; `open_`: how many characters references may still add, and those that led here."
     if not isinstance(s, dict): return "any" if s is not False else "never"
-    if isinstance(s.get("$ref"), str):
-        if s["$ref"] in open_: return s["$ref"].split("/")[-1]
-        return _type(_deref(root, s, "signature"), root, (*open_, s["$ref"]))
+    if isinstance(ref := s.get("$ref"), str):
+        to, room = _deref(root, s, "signature"), open_[0] if open_ else [100_000]
+        room[0] -= len(json.dumps(to))   # (else a few kilobytes of references could say gigabytes)
+        return ref.split("/")[-1] if ref in open_ or room[0] < 0 else _type(to, root, (*(open_ or (room,)), ref))
     if "const" in s: return f"enum[{s['const']!r}]"
     if "enum" in s: return f"enum[{', '.join(map(repr, s['enum']))}]"
     for k, sep in (("anyOf", " | "), ("oneOf", " | "), ("allOf", " & ")):
@@ -290,7 +351,7 @@ def signature(
 ) -> str:                    # one line
     "A tool as one line, `name(param: type, optional?: type)`; raises `ToolError` for a reference to nothing."
     s = tool["parameters"]
-    line = f"{tool['name']}({_fields(s, s, ())})"
+    line = f"{tool['name']}({_fields(s, s, ([100_000],))})"
     first = re.split(r"(?<=[.!?])\s", " ".join(tool["description"].split()))[0]
     return f"{line}  # {first}" if describe and first else line
 
