@@ -56,7 +56,7 @@ class _Commands(TyperGroup):
         sys.exit(code)
 
 # %% ../nbs/17_cli.ipynb #593a1049
-app = typer.Typer(cls=_Commands, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(cls=_Commands, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=True)
 
 def _version(asked):
     if asked: raise typer.Exit(print(f"tool-use-dpo {__version__}") or 0)
