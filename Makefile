@@ -19,7 +19,7 @@ RESULTS ?= $(wildcard runs/*.json)
 REPORT ?= runs/report
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu demo data validate-data sft dpo eval compare test test-trust sync readme docs lab benchmark clean
+.PHONY: help install install-gpu demo data validate-data sft dpo eval compare test test-trust test-package test-docs sync readme docs package lab benchmark clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -68,6 +68,12 @@ test: $(READY)  ## run every notebook as a test
 test-trust: $(READY)  ## the long form of nbs/19_trust.ipynb: fuzzers, kills, full disks; at most half an hour
 	$(BIN)/python tools/trust.py
 
+test-package: $(READY)  ## build, install and use the package away from the checkout, the short demo included
+	$(BIN)/python tools/run_tests.py nbs/19_package.ipynb --flags slow
+
+test-docs: $(READY)  ## the site in _docs/: links, anchors, and every page in headless Chromium
+	$(BIN)/python tools/docs/check.py
+
 sync: $(READY)  ## export, clean, render; fail if anything was out of step or is not committed
 	$(BIN)/nbdev_export
 	$(BIN)/nbdev_clean
@@ -79,6 +85,10 @@ readme: $(READY)  ## README.md from nbs/index.ipynb
 
 docs: $(READY)  ## the site, in _docs/
 	$(BIN)/python tools/docs/build.py
+
+package: $(READY)  ## wheel and sdist, in dist/
+	rm -rf dist build
+	$(BIN)/python -m build --no-isolation
 
 lab: $(READY)  ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab nbs

@@ -7,7 +7,6 @@ broken, each scored as text. The median of nine rounds.
 """
 import argparse
 import json
-import random
 import statistics
 import time
 from pathlib import Path

@@ -65,7 +65,7 @@ class _Commands(TyperGroup):
         sys.exit(code)
 
 # %% ../nbs/17_cli.ipynb #593a1049
-app = typer.Typer(cls=_Commands, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(cls=_Commands, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=True)
 
 def _version(asked):
     if asked: raise typer.Exit(print(f"tool-use-dpo {__version__}") or 0)
@@ -303,18 +303,31 @@ def _drift(adapter, merged, in_4bit):
     return (f"{d['same']} of {d['answers']} answers are the same; the log-probabilities of their tokens differ by "
             f"{d['mean_nats']:.1g} nats on average and {d['most_nats']:.1g} at most")
 
+def _card(adapter, out, results, form, note):
+    "Make a merged model fit for servers, and write its card."
+    from tool_use_dpo.models import load_tokenizer
+    from tool_use_dpo.publish import for_serving, model_card
+    for_serving(load_tokenizer(str(out)), form).save_pretrained(out)
+    model_card(out, adapter, results, f"Merged from an adapter: {note}.", form)
+
 @app.command()
 def merge(
     adapter: Annotated[Path, typer.Option(help="A folder with an adapter.")],
     out: Annotated[Path, typer.Option(help="A new folder for the whole model.")],
+    results: Annotated[list[Path], typer.Option(metavar="RESULT", help="A file of eval, for the card's table; may be given again.")] = (),
+    form: _Form = "tool",
     in_4bit: Annotated[bool, typer.Option("--in-4bit", help="Compare with the adapter on a 4-bit base.")] = False,
+    push: Annotated[str, typer.Option(metavar="OWNER/NAME", help="Push it to the Hugging Face hub, privately.")] = None,
 ):
-    "Add an adapter to its base, save the model that results, and measure how far its answers are from before."
+    "Add an adapter to its base, save the model with its card, and measure how far its answers are from before."
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out}: exists and is not empty; give a new folder to --out, or remove this one")
-    from tool_use_dpo.models import merge
-    print(f"{merge(_known_model(f'{adapter}'), out)}: merged from {adapter}")
-    print(_drift(str(adapter), str(out), in_4bit))
+    measured, adapter = _read(results), Path(_known_model(f"{adapter}"))
+    from tool_use_dpo import models, publish
+    print(f"{models.merge(str(adapter), out)}: merged from {adapter}")
+    print(note := _drift(str(adapter), str(out), in_4bit))
+    _card(adapter, out, measured, form, note)
+    if push: print(publish.push(out, push))
 
 # %% ../nbs/17_cli.ipynb #2aa4bb1b
 def _slug(name):

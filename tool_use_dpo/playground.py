@@ -150,7 +150,7 @@ def serve(
     "Serve the page to this machine; system fonts, so that nothing comes from elsewhere."
     import gradio as gr
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
-    quiet = {"share": False, "quiet": True, "ssr_mode": False, "footer_links": []}
+    quiet = {"share": False, "quiet": True, "inline": False, "ssr_mode": False, "footer_links": []}
     _, where, _ = app.launch(server_name="127.0.0.1", server_port=port, prevent_thread_lock=True, theme=theme, css=_CSS, **quiet)
     if block:
         print(f"playground: {where}  (Ctrl+C stops it)")

@@ -21,12 +21,13 @@ from fastcore.docments import docments
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-SOURCE, SITE = ROOT / "build" / "docs", ROOT / "_docs"
+SOURCE, MADE, SITE = ROOT / "build" / "docs", ROOT / "build" / "site" / "html", ROOT / "_docs"
 LIB = "tool_use_dpo"
 CALLOUT = re.compile(r":::\s*\{\.callout-(\w+)[^}]*\}")
 DOCLINK = re.compile(r"\[`([\w.]+)`\]\(https?://[^)]*/(\w+)\.html#([\w.]+)\)")
 OUTSIDE = re.compile(r"\]\((?:\.\./)+([^)\s]+)\)")      # a link out of nbs/, to a file of the repository
-PARTS = {"nano": "The bundled base", "tutorials": "Tutorials"}     # folders of nbs/ and their captions
+PARTS = {"tutorials": "Tutorials", "nano": "The bundled base", "contributing": "Contributing"}   # folders of nbs/, captions
+GUIDES = ["guide/methods", "guide/troubleshooting", "guide/results", "guide/glossary"]
 
 
 def prepare(
@@ -79,6 +80,13 @@ def repository() -> str:
     return f"{get_config().git_url}/blob/{get_config().branch}"
 
 
+def outside(
+    text: str,     # Markdown of a file under nbs/
+) -> str:          # the same, with links out of nbs/ to where they can be read
+    "Links to files of the repository, as addresses."
+    return OUTSIDE.sub(lambda m: f"]({repository()}/{m[1]})", text)
+
+
 def heading(
     front: str,    # the front matter that nbdev made of the title cell
 ) -> str:          # Markdown
@@ -106,8 +114,7 @@ def convert(
         return f"{{py:obj}}`{m[1]} <{full}>`" if full in known else f"`{m[1]}`"
 
     def prose(text):
-        text = OUTSIDE.sub(lambda m: f"]({repository()}/{m[1]})", text)
-        return DOCLINK.sub(link, CALLOUT.sub(r":::{\1}", text))
+        return DOCLINK.sub(link, CALLOUT.sub(r":::{\1}", outside(text)))
 
     cells = []
     for cell in nb["cells"]:
@@ -147,11 +154,37 @@ def contents(
     pages: list,    # page names, such as `01_schema` or `nano/00_train`
 ) -> str:           # Markdown, for the end of the index page
     "The hidden tables of contents that make the sidebar."
-    groups = {"Walkthrough": [p for p in pages if "/" not in p and p != "index"],
-              **{caption: [p for p in pages if p.startswith(f"{folder}/")] for folder, caption in PARTS.items()},
-              "Reference": ["api", "changelog"]}
+    parts = {caption: [p for p in pages if p.startswith(f"{folder}/")] for folder, caption in PARTS.items()}
+    parts["Contributing"] = ["contributing", *parts["Contributing"]]
+    groups = {"Guides": GUIDES, "Tutorials": parts.pop("Tutorials"),
+              "Walkthrough": [p for p in pages if "/" not in p and p != "index"], **parts, "Reference": ["api", "changelog"]}
     return "\n\n".join("```{toctree}\n:hidden:\n:caption: " + caption + "\n\n" + "\n".join(names) + "\n```"
                        for caption, names in groups.items() if names)
+
+
+def told(
+    text: str,    # Markdown of a page
+) -> tuple:       # title and question
+    "What a page is called, and what it answers."
+    title, question = (re.search(pattern, text, re.M) for pattern in (r"^# (.+)", r"^> (.+)"))
+    return title[1], question[1] if question else ""
+
+
+def llms(
+    pages: dict,    # page -> its Markdown, the first cell of it at least
+) -> str:           # llms.txt
+    "What language models read first: the project in a sentence, and every page with what it answers (llmstxt.org)."
+    from nbdev.config import get_config
+    cfg = get_config()
+    title, question = told(pages["index"])
+    out = [f"# {title}", f"> {question}", "A Python package and command line (`tool-use-dpo --help`), written as notebooks. It makes "
+           "certified preference pairs from tool schemas, trains by SFT and IPO, and measures with intervals."]
+    groups = {"Guides": [p for p in pages if p.startswith(("guide/", "tutorials/"))], "Modules": [p for p in pages if "/" not in p and p != "index"],
+              "Optional": [p for p in pages if p.startswith(("nano/", "contributing/"))]}
+    for caption, names in groups.items():
+        said = ((name, *told(pages[name])) for name in names)
+        out.append(f"## {caption}\n\n" + "\n".join(f"- [{t}]({cfg.doc_host}{cfg.doc_baseurl}/{n}.html): {q}" for n, t, q in said))
+    return "\n\n".join(out) + "\n"
 
 
 def module(
@@ -179,28 +212,37 @@ def main():
     os.chdir(ROOT)
     sys.path.append(str(ROOT / "tools"))
     from notebooks import find
-    for folder in (SOURCE, SITE): shutil.rmtree(folder, ignore_errors=True)
+    from results import page
+    for folder in (SOURCE, MADE, SITE): shutil.rmtree(folder, ignore_errors=True)
     nbs = {p.relative_to("nbs").with_suffix("").as_posix(): prepare(p) for p in find()}
     mods = {name: module(nb) for name, nb in nbs.items()}
     symbols = {mods[name]: shown(nb) for name, nb in nbs.items() if mods[name]}
     known = {f"{mod.__name__}.{n}" for mod, names in symbols.items() for n in names}
 
     shutil.copytree("nbs", SOURCE, ignore=shutil.ignore_patterns("*.ipynb", ".*", "_*"))
+    texts = {"CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+    for name, to in texts.items(): (SOURCE / to).write_text(Path(name).read_text(encoding="utf-8").replace("](nbs/", "]("), encoding="utf-8")
+    (SOURCE / "guide" / "results.md").write_text(page(SOURCE / "guide"), encoding="utf-8")
+    for path in SOURCE.rglob("*.md"): path.write_text(outside(path.read_text(encoding="utf-8")), encoding="utf-8")
+    written = {p.relative_to(SOURCE).with_suffix("").as_posix(): p.read_text(encoding="utf-8") for p in sorted(SOURCE.rglob("*/*.md"))}
+    pages = [*written, *nbs]
     for name, nb in nbs.items():
-        page = convert(nb, mods[name], known)
+        made = convert(nb, mods[name], known)
+        written[name] = "\n\n".join(c["source"] for c in made["cells"][:3])
         if name == "index":
-            page["cells"].append({"id": "contents", "cell_type": "markdown", "metadata": {},
-                                  "source": contents(list(nbs))})
+            made["cells"].append({"id": "contents", "cell_type": "markdown", "metadata": {}, "source": contents(pages)})
         path = (SOURCE / name).with_suffix(".ipynb")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(page, indent=1), encoding="utf-8")
+        path.write_text(json.dumps(made, indent=1), encoding="utf-8")
+    (SOURCE / "llms.txt").write_text(llms(written), encoding="utf-8")
     (SOURCE / "api.md").write_text(reference(symbols), encoding="utf-8")
-    shutil.copy("CHANGELOG.md", SOURCE / "changelog.md")
     shutil.copy(HERE / "conf.py", SOURCE)
     (SOURCE / "_static").mkdir(exist_ok=True)
     shutil.copy(HERE / "style.css", SOURCE / "_static")
     mathjax(SOURCE / "_static")
-    sys.exit(subprocess.call([sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", SOURCE, SITE]))
+    code = subprocess.call([sys.executable, "-m", "sphinx", "-q", "-n", "-W", "--keep-going", SOURCE, MADE])
+    if not code: shutil.move(MADE, SITE)      # myst-nb leaves a folder beside what it makes
+    sys.exit(code)
 
 
 if __name__ == "__main__": main()

@@ -1,11 +1,14 @@
 "Sphinx settings. `make docs` copies them beside the prepared notebooks."
+import importlib
 import importlib.metadata
+import inspect
 
 project = html_title = "Tool-Use DPO"
+REPOSITORY = "https://github.com/tool-use-dpo/tool-use-dpo/blob/main"
 author = copyright = "2026 Tool-Use DPO developers"
 version = release = importlib.metadata.version("tool-use-dpo")
 
-extensions = ["myst_nb", "sphinx.ext.mathjax", "sphinx_copybutton", "sphinx_design"]
+extensions = ["myst_nb", "sphinx.ext.linkcode", "sphinx.ext.mathjax", "sphinx_copybutton", "sphinx_design"]
 nb_execution_mode = "off"
 nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath", "colon_fence", "deflist"]
@@ -20,3 +23,14 @@ html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_copy_source = html_show_sphinx = False
 mathjax_path = "mathjax/tex-chtml.js"
+html_extra_path = ["llms.txt"]
+
+
+def linkcode_resolve(domain, info):
+    "Where the source of a symbol can be read."
+    found = importlib.import_module(info["module"])
+    try:
+        for part in info["fullname"].split("."): found = getattr(found, part)
+        line = inspect.getsourcelines(inspect.unwrap(found))[1]
+    except (AttributeError, TypeError, OSError): return None
+    return f"{REPOSITORY}/{info['module'].replace('.', '/')}.py#L{line}"

@@ -1,0 +1,147 @@
+"""The gallery of results: a page made of the files in benchmarks/, nothing typed by hand."""
+import ast
+import json
+from io import StringIO
+from pathlib import Path
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BENCH = ROOT / "benchmarks"
+STAGES = {"baseline": "base", "sft": "cold start", "sft_more": "more SFT", "dpo": "preferences"}
+THEMES = {"light": {"ink": "#1f2328", "colors": ["#9aa4af", "#3d7bd9", "#e0862c"]},
+          "dark": {"ink": "#d8dee6", "colors": ["#6b7683", "#6ea8ff", "#f0a050"]}}
+
+
+def table(head, rows):
+    "A table in Markdown."
+    return "\n".join("| " + " | ".join(map(str, r)) + " |" for r in (head, ["---"] * len(head), *rows))
+
+
+def share(r, key):
+    "A share with its interval, in percent."
+    low, high = (100 * x for x in r[f"{key}_ci95"])
+    return f"{100 * r[key]:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+def picture(name, alt, draw, folder):
+    "A figure in both themes, as Markdown; draw(axes, colors) makes it."
+    text = []
+    for theme, look in THEMES.items():
+        ink = look["ink"]
+        with rc_context({"svg.hashsalt": name, "svg.fonttype": "none", "font.family": "sans-serif", "text.color": ink,
+                         "axes.edgecolor": ink, "axes.labelcolor": ink, "xtick.color": ink, "ytick.color": ink}):
+            figure = Figure(figsize=(7, 2.8), layout="constrained")
+            axes = figure.subplots()
+            axes.spines[["top", "right"]].set_visible(False)
+            draw(axes, look["colors"])
+            if axes.get_legend_handles_labels()[0]:
+                axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0)
+            out = StringIO()
+            figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
+        (folder / f"{name}-{theme}.svg").write_text(out.getvalue(), encoding="utf-8")
+        text.append(f"```{{image}} {name}-{theme}.svg\n:alt: {alt}\n:class: only-{theme}\n```")
+    return "\n\n".join(text)
+
+
+def read(name):
+    "What a result file holds: an object, or a list of lines."
+    text = (BENCH / name).read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()] if name.endswith("l") else json.loads(text)
+
+
+def demo(folder):
+    "## The demo: what each stage does to the bundled base"
+    runs = {p.stem.removeprefix("seed"): json.loads(p.read_text()) for p in sorted((BENCH / "demo").glob("seed*.json"))}
+    rows = [(seed, label, share(r[k], "sspr"), share(r[k], "exact")) for seed, r in runs.items() for k, label in STAGES.items()]
+
+    def draw(axes, colors):
+        for i, (seed, r) in enumerate(runs.items()):
+            y = [100 * r[k]["sspr"] for k in STAGES]
+            err = [[abs(100 * r[k]["sspr_ci95"][side] - v) for k, v in zip(STAGES, y)] for side in (0, 1)]
+            axes.errorbar([x + (i - 1) * .12 for x in range(len(STAGES))], y, err, fmt="o", capsize=3, color=colors[i % 3], label=f"seed {seed}")
+        axes.set_xticks(range(len(STAGES)), STAGES.values())
+        axes.set_ylabel("SSPR, %")
+        axes.set_ylim(0, 100)
+
+    tests = [(seed, t["n"], t["c"], t["b"], f"{t['p']:.2g}") for seed, r in runs.items() for t in [r["mcnemar"]["dpo_vs_sft_more"]["ok"]]]
+    return ["Requests for tools of domains that no stage was trained on. Bars are 95 % intervals.",
+            picture("demo", "SSPR of each stage, by seed", draw, folder), table(["seed", "model", "passes the schema (SSPR)", "exactly right"], rows),
+            "Preferences against as much more SFT, request by request:", table(["seed", "requests", "won", "lost", "McNemar p"], tests),
+            "Made with `tool-use-dpo demo --seed 0`, and 1 and 2."]
+
+
+def dpo_step(folder):
+    "## A step of preference training, against TRL"
+    found = {}
+    for r in read("dpo_step.jsonl"): found.setdefault((r["vocab"], r["prompt"]), {})[r["variant"]] = r
+    rows = [(f"{v:,}", p, *(f"{d[k]['seconds_median']:.2f} s" for k in ("trl", "trl_best", "ours")),
+             f"{d['trl']['seconds_median'] / d['ours']['seconds_median']:.1f}×", f"{d['ours']['grad_rel_diff']:.0e}") for (v, p), d in found.items()]
+
+    def draw(axes, colors):
+        for i, (k, label) in enumerate({"trl": "TRL", "trl_best": "TRL, best settings", "ours": "shared prefix"}.items()):
+            axes.bar([x + (i - 1) * .26 for x in range(len(found))], [d[k]["seconds_median"] for d in found.values()], .24, color=colors[i], label=label)
+        axes.set_xticks(range(len(found)), [f"{p}\n{v:,}" for v, p in found])
+        axes.set_xlabel("tokens of the prompt, entries of the vocabulary")
+        axes.set_ylabel("seconds a step")
+
+    return ["The same loss and the same gradients, with the prompt read once for both answers.",
+            picture("dpo-step", "Seconds a step of TRL and of this package", draw, folder),
+            table(["vocabulary", "prompt", "TRL", "TRL, best settings", "here", "faster", "gradients differ by"], rows),
+            "Median of interleaved steps on a CPU. Made with `python benchmarks/dpo_step.py`."]
+
+
+def evaluate(folder):
+    "## Evaluation, against one by one"
+    r = read("evaluate.json")
+    rows = [(label, f"{r[k]['cpu_seconds']:.1f} s", f"{r[k]['times_faster']:.1f}×", f"{r[k]['same_answers']} of {r['requests']}")
+            for k, label in {"one_by_one": "`generate`, one by one", "batched": "`generate`, in batches", "ours": "here"}.items()]
+    return [table(["", "processor time", "faster", "the same answers"], rows), f"Made with `{r['command']}`."]
+
+
+def tokens_cost(folder):
+    "## What pairs at hesitant tokens cost"
+    sweep = read("tokens_cost.json")["sweep"]
+
+    def draw(axes, colors):
+        for color, k in zip(colors[1:], sorted({r["top_k"] for r in sweep})):
+            rows = [r for r in sweep if r["top_k"] == k]
+            axes.plot([r["epsilon"] for r in rows], [r["pairs_per_1000_tokens"] for r in rows], "o-", color=color, label=f"{k} alternatives")
+        axes.set_xlabel("gap below which a token counts as hesitant")
+        axes.set_ylabel("pairs per 1,000 tokens")
+
+    return ["The wider the gap that counts, the more pairs, and the more of them say little:", picture("tokens", "Pairs per 1,000 decoded tokens", draw, folder),
+            "Made with `python benchmarks/tokens.py`."]
+
+
+def package(folder):
+    "## What the package weighs"
+    r = read("package.json")
+    rows = [(f"`import tool_use_dpo.{m}`", f"{s:.2f} s") for m, s in r["import_seconds"].items()] + [("`--help`", f"{r['help_seconds']:.2f} s"),
+            ("own files", f"{r['own_mb']} MB"), (f"the {r['packages']} packages that it needs", f"{r['packages_mb']:,} MB")]
+    return [table(["", ""], rows), "Made with `python benchmarks/package.py`."]
+
+
+SECTIONS = {"demo": demo, "dpo_step": dpo_step, "evaluate": evaluate, "tokens_cost": tokens_cost, "package": package}
+
+
+def others(done):
+    "Result files without a section of their own: name, and the first line of the script of that name."
+    rows = []
+    for p in sorted(p for p in BENCH.rglob("*.json*") if p.stem not in done and p.parent.name not in done):
+        script = next((s for s in sorted(BENCH.rglob("*.py"), key=lambda s: -len(s.stem)) if p.stem.startswith(s.stem)), None)
+        said = (ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or "").splitlines()[0] if script else ""
+        rows.append((f"[{p.relative_to(BENCH)}](../../benchmarks/{p.relative_to(BENCH).as_posix()})", said))
+    return ["## More", "Figures that their notebooks discuss, as files:", table(["file", "what it answers"], rows)] if rows else []
+
+
+def page(
+    folder: Path,    # where the page will lie; figures are written beside it
+) -> str:            # Markdown
+    "The gallery."
+    out = ["# Results", "> What was measured, and by which command?",
+           "Made from the files in `benchmarks/` whenever the site is built. The notebooks say what to think of them."]
+    done = [name for name in SECTIONS if any(BENCH.glob(f"{name}*"))]
+    for name in done: out += [SECTIONS[name].__doc__, *SECTIONS[name](folder)]
+    return "\n\n".join(out + others(done)) + "\n"
