@@ -19,7 +19,7 @@ RESULTS ?= $(wildcard runs/*.json)
 REPORT ?= runs/report
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu demo data validate-data sft dpo eval compare test sync readme docs lab benchmark clean
+.PHONY: help install install-gpu demo data validate-data sft dpo eval compare test test-tutorials sync readme docs lab benchmark clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -64,6 +64,9 @@ compare: $(READY)  ## RESULTS against each other; writes REPORT
 
 test: $(READY)  ## run every notebook as a test
 	$(BIN)/python tools/run_tests.py --jobs $(JOBS) --flags "$(FLAGS)"
+
+test-tutorials: $(READY)  ## run the tutorials at full length (make test: in short), with their times
+	$(BIN)/python tools/run_tests.py --jobs $(JOBS) --full $(wildcard nbs/tutorials/*.ipynb)
 
 sync: $(READY)  ## export, clean, render; fail if anything was out of step or is not committed
 	$(BIN)/nbdev_export
