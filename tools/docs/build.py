@@ -25,7 +25,8 @@ SOURCE, SITE = ROOT / "build" / "docs", ROOT / "_docs"
 LIB = "tool_use_dpo"
 CALLOUT = re.compile(r":::\s*\{\.callout-(\w+)[^}]*\}")
 DOCLINK = re.compile(r"\[`([\w.]+)`\]\(https?://[^)]*/(\w+)\.html#([\w.]+)\)")
-OUTSIDE = re.compile(r"\]\((?:\.\./)+([^)\s]+)\)")      # a link out of nbs/, to a file of the repository
+# a link out of nbs/, to a file of the repository; notebooks and their pictures are in it
+OUTSIDE = re.compile(r"\]\((?!\S*\.(?:ipynb|svg)[)#])(?:\.\./)+([^)\s]+)\)")
 PARTS = {"nano": "The bundled base", "tutorials": "Tutorials"}     # folders of nbs/ and their captions
 
 
