@@ -19,7 +19,8 @@ RESULTS ?= $(wildcard runs/*.json)
 REPORT ?= runs/report
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-gpu demo data validate-data sft dpo eval compare test test-trust test-package test-docs sync readme docs package lab benchmark clean
+.PHONY: help install install-gpu demo data validate-data sft dpo eval compare test test-trust test-package test-docs test-tutorials sync readme docs package lab benchmark clean
+
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -73,6 +74,9 @@ test-package: $(READY)  ## build, install and use the package away from the chec
 
 test-docs: $(READY)  ## the site in _docs/: links, anchors, and every page in headless Chromium
 	$(BIN)/python tools/docs/check.py
+
+test-tutorials: $(READY)  ## run the tutorials at full length (make test: in short), with their times
+	$(BIN)/python tools/run_tests.py --jobs $(JOBS) --full $(wildcard nbs/tutorials/*.ipynb)
 
 sync: $(READY)  ## export, clean, render; fail if anything was out of step or is not committed
 	$(BIN)/nbdev_export

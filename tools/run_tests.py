@@ -3,6 +3,7 @@
     python tools/run_tests.py                          every notebook under nbs/
     python tools/run_tests.py nbs/01_schema.ipynb      only this one
     python tools/run_tests.py --flags "gpu slow"       with the cells that are skipped otherwise
+    python tools/run_tests.py --full nbs/tutorials/*   tutorials at full length, not in their short form
 """
 import argparse
 import subprocess
@@ -27,12 +28,14 @@ def run(
     path: Path,        # the notebook
     flags: str,        # flags whose cells run too, separated by spaces
     timeout: float,    # seconds after which it has failed
+    full: bool,        # tutorials at full length
 ) -> tuple:            # passed?, seconds, what it wrote
     "Run one notebook in a fresh process."
     start = time.time()
     command = [sys.executable, "-c", ONE, str(path.resolve()), flags, str(ROOT)]
+    env = QUIET if full else {**QUIET, "TUTORIAL_SHORT": "1"}
     try:
-        done = subprocess.run(command, cwd=ROOT, env=QUIET, timeout=timeout, text=True,
+        done = subprocess.run(command, cwd=ROOT, env=env, timeout=timeout, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         passed, text = done.returncode == 0, done.stdout
     except subprocess.TimeoutExpired as e:
@@ -46,12 +49,13 @@ def main():
     parser.add_argument("paths", nargs="*", type=Path, help="notebooks (default: all)")
     parser.add_argument("--jobs", type=int, default=2, help="notebooks at a time (default: 2)")
     parser.add_argument("--flags", default="", help="run the cells with these flags too")
+    parser.add_argument("--full", action="store_true", help="tutorials at full length: minutes each")
     parser.add_argument("--timeout", type=float, default=1800, help="seconds a notebook may take (default: 1800)")
     args = parser.parse_args()
     paths = find(args.paths)
     failed, start = [], time.time()
     with ThreadPoolExecutor(args.jobs) as pool:
-        jobs = {pool.submit(run, p, args.flags, args.timeout): p for p in paths}
+        jobs = {pool.submit(run, p, args.flags, args.timeout, args.full): p for p in paths}
         for job in as_completed(jobs):
             passed, seconds, text = job.result()
             print(f"{'ok' if passed else 'FAILED':6} {seconds:7.1f} s  {jobs[job]}", flush=True)

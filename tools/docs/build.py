@@ -25,7 +25,8 @@ SOURCE, MADE, SITE = ROOT / "build" / "docs", ROOT / "build" / "site" / "html", 
 LIB = "tool_use_dpo"
 CALLOUT = re.compile(r":::\s*\{\.callout-(\w+)[^}]*\}")
 DOCLINK = re.compile(r"\[`([\w.]+)`\]\(https?://[^)]*/(\w+)\.html#([\w.]+)\)")
-OUTSIDE = re.compile(r"\]\((?:\.\./)+([^)\s]+)\)")      # a link out of nbs/, to a file of the repository
+# a link out of nbs/, to a file of the repository; notebooks and their pictures are in it
+OUTSIDE = re.compile(r"\]\((?!\S*\.(?:ipynb|svg)[)#])(?:\.\./)+([^)\s]+)\)")
 PARTS = {"tutorials": "Tutorials", "nano": "The bundled base", "contributing": "Contributing"}   # folders of nbs/, captions
 GUIDES = ["guide/methods", "guide/troubleshooting", "guide/results", "guide/glossary"]
 
