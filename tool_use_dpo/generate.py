@@ -88,7 +88,7 @@ def _word(name, rng):
 def _from_pattern(pattern, rng):
     "A string that matches a regular expression; `*` and `+` repeat at most six times."
     explicit = [int(n) for braces in re.findall(r"\{([\d,]+)\}", pattern) for n in braces.split(",") if 0 < len(n) < 9]
-    sys.modules["rstr.xeger"].STAR_PLUS_LIMIT = min(1000, max([6, *explicit]))   # (`rstr.xeger` is a function, not the module)
+    sys.modules["rstr.xeger"].STAR_PLUS_LIMIT = min(1000, max([6, *explicit]))   # (`rstr.xeger` is a function)
     if len(pattern) > 2000: raise ValueError("the pattern is longer than 2,000 characters")
     return _Bounded(rng, printable=string.ascii_letters + string.digits).xeger(pattern)
 

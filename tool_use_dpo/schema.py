@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import import_module
 from itertools import islice
-from time import perf_counter
+from time import thread_time
 from types import FunctionType
 from .tools import _unfit
 
@@ -139,26 +139,27 @@ def _loops(pattern):  # (compiled pattern, an upper bound on how many parts of i
 def _unrolled(parsed):  # the parts of a parsed pattern where counted loops are written out
     n = 0
     for op, told in parsed:
-        inner = [x for t in (told if isinstance(told, tuple) else ()) for x in (t if isinstance(t, list) else [t])]
+        inner = [x for t in (told if isinstance(told, tuple) else (told,)) for x in (t if isinstance(t, list) else [t])]
         times = told[0] if op.name.endswith("REPEAT") else 1
         n += 1 + max(1, times) * sum(_unrolled(x) for x in inner if hasattr(x, "getwidth"))
     return n
 
 @lru_cache(maxsize=1024)
 def _patient(pattern):  # for `regex`, as `re` understands it: escapes stay, `{e}` and `[:` lose what `re` does not know
-    plain = re.sub(r"\\.|\{(?!\d*,?\d*\})|\[(?=:)", lambda m: m[0] if m[0][0] == "\\" else "\\{" if m[0] == "{" else "[\\",
-                   pattern, flags=re.S)
+    escaped = {"{": "\\{", "[": "[\\"}
+    plain = re.sub(r"\\.|\{(?!\d*,?\d*\})|\[(?=:)", lambda m: escaped.get(m[0], m[0]), pattern, flags=re.S)
     parser = import_module("re._parser" if sys.version_info >= (3, 11) else "sre_parse")
     if _unrolled(parser.parse(pattern)) > 10_000: raise SchemaError(f"The pattern {_short(pattern)!r} repeats too much")
     return import_module("regex").compile(plain)
 
-def _search(pattern, text):  # whether a pattern occurs in a text, as `re` would find; SchemaError if that takes too long
+def _search(pattern, text):  # whether `re` would find a pattern in a text; SchemaError if that takes too long
     quick, loops = _loops(pattern)
     if (len(text) + 2)**(loops + 1) <= 10**6: return bool(quick.search(text))
-    began = perf_counter()
-    try: return bool(_patient(pattern).search(text, timeout=max(_BUDGET.seconds, .001)))
-    except TimeoutError: raise SchemaError(f"The pattern {_short(pattern)!r} takes too long: write it without nested loops") from None
-    finally: _BUDGET.seconds -= perf_counter() - began
+    patient, began = _patient(pattern), thread_time()
+    try: return bool(patient.search(text, timeout=max(_BUDGET.seconds, .001)))
+    except TimeoutError:
+        raise SchemaError(f"The pattern {_short(pattern)!r} takes too long: write it without nested loops") from None
+    finally: _BUDGET.seconds -= thread_time() - began
 
 def _pattern(validator, pattern, value, schema):
     if isinstance(value, str) and not _search(pattern, value):
@@ -362,7 +363,7 @@ def _fault(validator, e):  # one line on what is wrong with a schema that made t
 def violations(
     text_or_value,  # str: always JSON text; anything else: a value, judged as the JSON text that it is written as
     schema: dict | bool,  # JSON Schema; raises `SchemaError`, a ValueError, if it is broken or refers outside itself
-) -> list:  # of at most 1,000 `Violation`s, in the order in which the keywords find them; [] if the answer is well formed
+) -> list:  # of at most 1,000 `Violation`s, in the order in which the keywords find them; [] if all is well
     "List everything that is wrong with an answer, each fault with its kind and place"
     validator = compiled(schema)
     try: value = _parse(text_or_value)

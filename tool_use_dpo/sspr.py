@@ -225,7 +225,7 @@ def from_native(
     if _several(case) and _words(text, case["tools"]): return "[]"
     for part in ["".join(m) for m in _MARKS.findall(text)] or [text]:
         try: value = json.loads(part)
-        except ValueError: return text
+        except (ValueError, RecursionError): return text
         for call in value if isinstance(value, list) else [value]:
             if not isinstance(call, dict): return text
             llama = {"name", "parameters"} == call.keys()

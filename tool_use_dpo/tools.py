@@ -54,7 +54,7 @@ def _excess(value, deepest, most):
     "Why a value is more than can be handled, or None."
     for n, (v, depth) in enumerate(_each(value)):
         if n == most: return f"it has more than {most:,} parts"
-        if depth > deepest and isinstance(v, (dict, list, tuple)): return f"it is nested more than {deepest} levels deep"
+        if depth > deepest and isinstance(v, (dict, list, tuple)): return f"it nests more than {deepest} levels deep"
 
 def _unfit(value, deepest=64, most=5_000, largest=1_000_000):
     "Why a value is not JSON that can be handled, or None."
@@ -240,7 +240,7 @@ def _unique(pairs):
 def _from_yaml(path, text):
     "The JSON value of a YAML text."
     import yaml
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    class Loader(yaml.SafeLoader):   # (the one in C ends the process on a text nested too deep)
         def construct_mapping(self, node, deep=False):
             _unique((k.value, None) for k, _ in node.value if isinstance(k, yaml.ScalarNode))
             return super().construct_mapping(node, deep)
@@ -253,7 +253,8 @@ def _from_yaml(path, text):
         why, at = (e.problem, mark.index) if mark else (e.reason, e.position) if hasattr(e, "position") else (e, 0)
         raise ToolError(f"{path}: not YAML: {why} at {_spot(text, at)}") from None
     except ToolError: raise
-    except (TypeError, ValueError, RecursionError) as e: raise ToolError(f"{path}: YAML that JSON cannot say: {e}") from None
+    except (TypeError, ValueError, RecursionError) as e:
+        raise ToolError(f"{path}: YAML that JSON cannot say: {e}") from None
 
 # %% ../nbs/00_tools.ipynb #9728ed26
 def _parse(path):
