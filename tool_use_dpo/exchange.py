@@ -11,8 +11,8 @@ from collections import Counter
 from pathlib import Path
 from .negatives import negative
 from .schema import violations
-from .tools import ToolError, _tools_in, as_tool, call_schema, make_call, split_call
-from .triplets import _lines, append_jsonl, dedupe, gate, make_triplet, split_by_tool
+from .tools import ToolError, as_tool, call_schema, make_call, split_call
+from .triplets import _lines, dedupe, gate, make_triplet, split_by_tool
 
 # %% ../nbs/03c_exchange.ipynb #55bc0d6c
 _NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean", "dict": "object", "list": "array",
@@ -63,11 +63,13 @@ def _literal(x):
 def _json(text, what):
     "The value of JSON text, or of Python's notation; values pass as they are."
     if not isinstance(text, str): return text
+    why = None
     for read in (json.loads, _literal):
         try: return read(text.strip())
-        except ValueError as e: why = e
+        except ValueError as e: why = why or e
     raise _Unfit(f"{what} cannot be read", why)
 
+# %% ../nbs/03c_exchange.ipynb #335843ff
 def _values(text):
     "Every JSON value that stands in a text, one after the other."
     at, decoder = 0, json.JSONDecoder()

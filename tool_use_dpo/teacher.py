@@ -420,14 +420,15 @@ def _affords(self, item, more=0.0):
 
 # %% ../nbs/05_teacher.ipynb #8996badc
 @_patch(_Job)
-def _hide(self, text):
-    "A text without the key."
-    return str(text).replace(os.environ.get(self.t.key_env) or "\0", "***")
+def _hide(self, text, shortest=12):
+    "A text without the key; a short one is a stand-in and may be a word of the text."
+    key = os.environ.get(self.t.key_env, "")
+    return str(text).replace(key, "***") if len(key) >= shortest else str(text)
 
 @_patch(_Job)
 def _blot(self, text):
     "A server's message without anything that looks like a key, whole or in part."
-    return re.sub(r"\b(sk|key|hf|gsk)[-_][\w*.-]{6,}", "***", self.hide(text))
+    return re.sub(r"\b(sk|key|hf|gsk)[-_][\w*.-]{6,}", "***", self.hide(text, 4))
 
 # %% ../nbs/05_teacher.ipynb #955c7fb2
 @_patch(_Job)
@@ -539,6 +540,7 @@ async def _submit(self, client, label, items, search):
 @_patch(_Job)
 def _collect(self, text):
     "Take in the lines of a batch's output; a second line for the same sample is ignored."
+    options = self.options
     for line in filter(str.strip, text.splitlines()):
         try:
             e = json.loads(line)
@@ -548,8 +550,13 @@ def _collect(self, text):
         except (ValueError, LookupError, TypeError, AttributeError) as why: self.cause = f"a line of the batch cannot be read: {why}"
         else:
             if answer: self.got(i, answer, self.most(self.plan[i]))
-            else: self.write(event="refused", i=i, why=self.blot(e.get("error") or response)[:200], final=True)
+            else:
+                said = str(e.get("error") or response)
+                why = self.cause = self.blot(said)[:200]
+                if new := _adapted(options, said): self.options = new
+                self.write(event="refused", i=i, why=why, final=not new)
 
+# %% ../nbs/05_teacher.ipynb #edb40533
 @_patch(_Job)
 async def _patiently(self, make):
     "The result of a request to the server, tried as often as one for a sample; None when that stops the job."
@@ -567,7 +574,7 @@ async def _patiently(self, make):
 async def _run_batches(self, client, poll, most=50_000):
     "Submit, poll and collect until there is enough, or a reason to stop."
     while self.made < self.n and not self.stopped:
-        search, batch, b = self.pending is not None, None, None
+        search, batch, b, self.cause, before = self.pending is not None, None, None, "", (len(self.done), self.options)
         items = [self.plan[i] for i, _ in self.pending["items"]] if search else self.batch_items(most)
         if self.stopped: return
         if not search: self.write(event="batch", label=secrets.token_hex(8), items=[(x["i"], self.cost(self.most(x))) for x in items])
@@ -579,10 +586,10 @@ async def _run_batches(self, client, poll, most=50_000):
             if not (file := await self.patiently(lambda: client.files.content(name))): return
             self.collect(file.text)
         if not b: return
-        answered = self.bill.events["got"]
         self.write(event="batch over", status=b.status)
         self.flush()
-        if b.status == "failed" or not answered: self.stopped = f"the batch {b.status}: {self.blot(b.errors or self.cause)[:200]}"
+        nothing = before == (len(self.done), self.options)
+        if b.status == "failed" or nothing: self.stopped = f"the batch {b.status}: {self.blot(b.errors or self.cause or 'no answers')[:200]}"
         self.verdict()
 
 _OVER = ("completed", "failed", "expired", "cancelled")
