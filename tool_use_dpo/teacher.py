@@ -295,7 +295,7 @@ def _fault_of(error):
     if isinstance(error, openai.APITimeoutError): return _Fault("no answer in time", billed=True)
     if isinstance(error, openai.APIConnectionError):
         cause = error.__cause__ or error
-        return _Fault(f"the connection failed: {cause}", billed=type(cause).__name__ != "ConnectError")
+        return _Fault(f"the connection failed: {str(cause) or type(cause).__name__}", billed=type(cause).__name__ != "ConnectError")
     return _Fault(f"not an answer of this protocol: {error}", billed=True)
 
 def _completion(body):
