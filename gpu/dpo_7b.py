@@ -5,7 +5,7 @@
     python gpu/dpo_7b.py speed --shape tiny         two thin layers, to see on a CPU that it runs
 
 Random weights, held in NF4 with double quantisation; RSLoRA of rank 32 on all projections; bfloat16. The weights are made
-once and kept in --base (15 GB). Pairs as in benchmarks/dpo_step.py: answers of 40 tokens that begin alike.
+once, which takes minutes, and kept in --base (15 GB). Pairs as in benchmarks/dpo_step.py: answers of 40 tokens that begin alike.
 
 `speed` takes turns: `trl` with its defaults (gradient checkpointing, the reference scored at every step), `trl_best`
 (neither), `ours`, and `ours_flex`, the same with FlexAttention's block mask in place of a dense one. Times are forward and
@@ -41,10 +41,8 @@ def base(folder, shape):
     if (folder / "config.json").exists(): return
     set_seed(0)
     config = Qwen2Config(**SHAPES[shape], tie_word_embeddings=False, pad_token_id=0, eos_token_id=2)
-    with torch.device("cuda" if GPU else "cpu"), quiet():
-        Qwen2ForCausalLM(config).to(torch.bfloat16 if GPU else torch.float32).cpu().save_pretrained(folder)
+    with quiet(): Qwen2ForCausalLM._from_config(config, dtype=torch.bfloat16 if GPU else torch.float32).save_pretrained(folder)
     load_tokenizer("nano").save_pretrained(folder)
-    if GPU: torch.cuda.empty_cache()
 
 
 def trainer(variant, folder, rows, **more):
@@ -87,13 +85,13 @@ def speed(a, rows, vocab):
         for _ in range(a.runs + 1):                    # the first round warms up
             for v in variants: seen[v].append(step(trainers[v], raw if v == "trl" else cached))
         loss, grad = seen["trl"][-1][2:]
-        for v in variants:
-            seconds = statistics.median(s[0] for s in seen[v][1:])
+        median = {v: statistics.median(s[0] for s in seen[v][1:]) for v in variants}
+        for v, seconds in median.items():
             out.append({"prompt": prompt, "completion": ANSWER, "pairs": a.pairs, "vocab": vocab, "variant": v,
                         "seconds_median": round(seconds, 4), "loss_rel_diff": abs(seen[v][-1][2] / loss - 1),
                         "grad_rel_diff": ((seen[v][-1][3] - grad).norm() / grad.norm()).item()})
-            print(f"prompt {prompt:5}  {v:9} {seconds:8.3f} s  {out[-len(seen) if v == 'trl' else -1 - variants.index(v)]['seconds_median'] / seconds:5.1f}x"
-                  f"  loss, gradients off by {out[-1]['loss_rel_diff']:.0e}, {out[-1]['grad_rel_diff']:.0e}", flush=True)
+            print(f"prompt {prompt:5}  {v:9} {seconds:8.3f} s  {median['trl'] / seconds:5.1f}x  loss, gradients off by "
+                  f"{out[-1]['loss_rel_diff']:.0e}, {out[-1]['grad_rel_diff']:.0e}", flush=True)
     return out
 
 

@@ -149,7 +149,8 @@ def _fails(model):
     default = ["sliding_attention" if getattr(config, "sliding_window", None) else "full_attention"]
     other = set(getattr(config, "layer_types", None) or default) - {"full_attention"}
     if other: return f"its layers have {', '.join(sorted(other))}"
-    if config._attn_implementation not in _MASKED: return f"no mask can be given to its {config._attn_implementation}"
+    if config._attn_implementation not in ("sdpa", "eager", "flex_attention"):
+        return f"no mask can be given to its {config._attn_implementation}"
     def read(texts, shared):
         ids = torch.tensor(texts, device=inner.device)
         counts = torch.arange(ids.shape[1], device=ids.device).expand_as(ids) >= ids.shape[1] - size
@@ -159,9 +160,11 @@ def _fails(model):
         alone, beside = (read([head + one, head + two], shared) for shared in (False, True))
         behind = read([head + one + two], False)
     except (RuntimeError, TypeError, ValueError) as e: return f"it takes no mask of who sees whom ({type(e).__name__})"
-    if not (beside - alone).abs().max() <= 0.1 * (behind[0] - alone[1]).abs().max(): return "texts in one row change each other"
+    if not (beside - alone).abs().max() <= 0.1 * (behind[0] - alone[1]).abs().max():
+        return "texts in one row change each other"
 
-_MASKED, _TRIED = ("sdpa", "eager", "flex_attention"), WeakKeyDictionary()   # model: its attention, why it fails
+# %% ../nbs/10_dpo.ipynb #806896bb
+_TRIED = WeakKeyDictionary()   # model: its attention, and why it fails
 
 def shares_prefix(
     model,    # a causal language model, with or without an adapter
@@ -174,7 +177,8 @@ def shares_prefix(
         with torch.no_grad(): _TRIED[inner] = attention, _fails(model)
         model.train(training)
         if _TRIED[inner][1] and os.environ.get("RANK", "0") == "0":
-            print(f"{inner.config.model_type}: {_TRIED[inner][1]}; every text is read by itself, which takes longer", file=sys.stderr)
+            why = f"{_TRIED[inner][1]}; every text is read by itself, which takes longer"
+            print(f"{inner.config.model_type}: {why}", file=sys.stderr)
     return not _TRIED[inner][1]
 
 # %% ../nbs/10_dpo.ipynb #04e0aa76
