@@ -303,6 +303,16 @@ def _drift(adapter, merged, in_4bit):
     return (f"{d['same']} of {d['answers']} answers are the same; the log-probabilities of their tokens differ by "
             f"{d['mean_nats']:.1g} nats on average and {d['most_nats']:.1g} at most")
 
+def _read(files):
+    "What `eval` wrote; ValueError for anything else."
+    read = []
+    for file in files:
+        try: read.append(json.loads(file.read_text(encoding="utf-8")))
+        except ValueError as e: raise ValueError(f"{file}: not JSON: {e}") from None
+        if not isinstance(read[-1], dict) or "rows" not in read[-1]:
+            raise ValueError(f"{file}: not a result; give files that `tool-use-dpo eval` wrote")
+    return read
+
 def _card(adapter, out, results, form, note):
     "Make a merged model fit for servers, and write its card."
     from tool_use_dpo.models import load_tokenizer
@@ -310,6 +320,7 @@ def _card(adapter, out, results, form, note):
     for_serving(load_tokenizer(str(out)), form).save_pretrained(out)
     model_card(out, adapter, results, f"Merged from an adapter: {note}.", form)
 
+# %% ../nbs/17_cli.ipynb #3d521ec6
 @app.command()
 def merge(
     adapter: Annotated[Path, typer.Option(help="A folder with an adapter.")],
@@ -376,16 +387,6 @@ def evaluate(
     print(json.dumps(shown, ensure_ascii=False)) if as_json else _show_result(result, out)
 
 # %% ../nbs/17_cli.ipynb #edbbeb82
-def _read(files):
-    "What `eval` wrote; ValueError for anything else."
-    read = []
-    for file in files:
-        try: read.append(json.loads(file.read_text(encoding="utf-8")))
-        except ValueError as e: raise ValueError(f"{file}: not JSON: {e}") from None
-        if not isinstance(read[-1], dict) or "rows" not in read[-1]:
-            raise ValueError(f"{file}: not a result; give files that `tool-use-dpo eval` wrote")
-    return read
-
 def _results(files):
     "Results by name: the model's, or where two share it the file's."
     read = _read(files)

@@ -28,6 +28,7 @@ DOCLINK = re.compile(r"\[`([\w.]+)`\]\(https?://[^)]*/(\w+)\.html#([\w.]+)\)")
 # a link out of nbs/, to a file of the repository; notebooks and their pictures are in it
 OUTSIDE = re.compile(r"\]\((?!\S*\.(?:ipynb|svg)[)#])(?:\.\./)+([^)\s]+)\)")
 PARTS = {"tutorials": "Tutorials", "nano": "The bundled base", "contributing": "Contributing"}   # folders of nbs/, captions
+LAYERS = {"Data": "00", "Training": "06", "Evidence": "10a", "Dialogues and tokens": "13", "All together": "15"}   # captions, and where they begin
 GUIDES = ["guide/methods", "guide/troubleshooting", "guide/results", "guide/glossary"]
 
 
@@ -157,8 +158,10 @@ def contents(
     "The hidden tables of contents that make the sidebar."
     parts = {caption: [p for p in pages if p.startswith(f"{folder}/")] for folder, caption in PARTS.items()}
     parts["Contributing"] = ["contributing", *parts["Contributing"]]
-    groups = {"Guides": GUIDES, "Tutorials": parts.pop("Tutorials"),
-              "Walkthrough": [p for p in pages if "/" not in p and p != "index"], **parts, "Reference": ["api", "changelog"]}
+    layers, begins = {caption: [] for caption in LAYERS}, list(LAYERS.values())
+    for p in pages:
+        if "/" not in p and p != "index": layers[list(LAYERS)[sum(p >= b for b in begins) - 1]].append(p)
+    groups = {"Guides": GUIDES, "Tutorials": parts.pop("Tutorials"), **layers, **parts, "Reference": ["api", "changelog"]}
     return "\n\n".join("```{toctree}\n:hidden:\n:caption: " + caption + "\n\n" + "\n".join(names) + "\n```"
                        for caption, names in groups.items() if names)
 
