@@ -8,7 +8,7 @@ pairs per decoded token against sampled trajectories; and the same trees decoded
 from its first token, with `generate` of transformers), equality included. About 4 minutes of a core.
 `compare`: for each seed SFT, then DPO from it on as many pairs and steps from sampled trajectories, from
 certified negatives and from token-level sampling, then the measures on tools that no training text has. What is done is
-kept in DIR, so the same command goes on. Times are CPU seconds of one process.
+kept in DIR, so the same command goes on; --size tiny runs every step once. Times are CPU seconds of one process.
 """
 import argparse
 import json
@@ -160,6 +160,14 @@ SIZES = {"full": {"sft": 2400, "episodes": 600, "asked": 400, "test": 400, "test
          "tiny": {"sft": 24, "episodes": 6, "asked": 16, "test": 6, "test_episodes": 3}}   # every step once, in a minute
 
 
+STARTED = time.perf_counter()
+
+
+def say(*what):
+    "A line of progress."
+    print(f"[{(time.perf_counter() - STARTED) / 60:5.1f} min]", *what, flush=True)
+
+
 def kept(file, make):
     "The rows of a file, which is made first if it is not there."
     if not file.exists():
@@ -198,6 +206,7 @@ def arms_of(model, tokenizer, asked, seed):
             "tps": tps_pairs(model, tokenizer, asked, epsilon=0.3, top_k=2)[0]}
     for pairs in arms.values(): random.Random(seed).shuffle(pairs)
     n = min(map(len, arms.values()))
+    if not n: raise SystemExit(f"no pairs of one kind ({', '.join(f'{a}: {len(p)}' for a, p in arms.items())}): take a larger --size")
     return {"pairs": [{"arm": arm, **p} for arm, pairs in arms.items() for p in pairs[:n]], "made": {a: len(p) for a, p in arms.items()}}
 
 
@@ -222,15 +231,19 @@ def one_seed(out, seed, size, dev):
     test = kept(out / "test.jsonl", lambda: cases_of(load_catalogue("test"), n["test"], n["test_episodes"], seed + 200, "test"))
     tests = {"held out": test, **{Path(f).stem: read_tasks(f, 200) for f in dev}}
     sft_dir = out / "sft"
+    say(f"seed {seed}: SFT on {len(train)} rows")
     sft(SFTSettings(**{**_SFT, **common, "output_dir": str(sft_dir)}), [sft_row(c) for c in train])
+    say(f"seed {seed}: measures after SFT, on", ", ".join(f"{len(c)} of {name}" for name, c in tests.items()))
     results, file = {"sft": measured(sft_dir, sft_dir, tests)}, out / "pairs.json"
     if not file.exists():
         calls = [c for c in asked if "facts" not in c]
+        say(f"seed {seed}: pairs from {len(calls)} requests")
         file.write_text(json.dumps(arms_of(load_model(str(sft_dir)), load_tokenizer(str(sft_dir)), calls, seed)))
     found = json.loads(file.read_text())
     for arm in ("trajectory", "certified", "tps"):
         rows, folder = [p for p in found["pairs"] if p["arm"] == arm], out / arm
         settings = {**_DPO, **common, "model_name": str(sft_dir), "output_dir": str(folder), "loss_type": "sigmoid", "beta": 0.1}
+        say(f"seed {seed}: DPO on {len(rows)} pairs of {arm}, then measures")
         dpo(DPOSettings(**settings), rows)
         results[arm] = measured(folder, folder, tests)
         print(seed, arm, len(rows), "pairs", {k: results[arm]["held out"][k]["share"] for k in ("selection", "parameters", "parsing")}, flush=True)
