@@ -111,7 +111,7 @@ def tokens_cost(folder):
         axes.set_xlabel("gap below which a token counts as hesitant")
         axes.set_ylabel("pairs per 1,000 tokens")
 
-    return ["The wider the gap that counts, the more pairs, and the more of them say little:", picture("tokens", "Pairs per 1,000 decoded tokens", draw, folder),
+    return ["The wider the gap that counts, the more pairs:", picture("tokens", "Pairs per 1,000 decoded tokens", draw, folder),
             "Made with `python benchmarks/tokens.py`."]
 
 
