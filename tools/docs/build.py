@@ -240,7 +240,7 @@ def main():
         path.write_text(json.dumps(made, indent=1), encoding="utf-8")
     (SOURCE / "llms.txt").write_text(llms(written), encoding="utf-8")
     (SOURCE / "api.md").write_text(reference(symbols), encoding="utf-8")
-    shutil.copy(HERE / "conf.py", SOURCE)
+    for name in ("conf.py", "favicon.svg"): shutil.copy(HERE / name, SOURCE)
     (SOURCE / "_static").mkdir(exist_ok=True)
     shutil.copy(HERE / "style.css", SOURCE / "_static")
     mathjax(SOURCE / "_static")

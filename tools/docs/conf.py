@@ -19,6 +19,7 @@ nitpick_ignore_regex = [("py:.*", r"(?!tool_use_dpo\.).*")]     # names of other
 pygments_style = "friendly"
 
 html_theme = "furo"
+html_favicon = "favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["style.css"]
 html_copy_source = html_show_sphinx = False
