@@ -73,7 +73,7 @@ def batch(prompt, vocab, pairs=PAIRS):
     "Pairs as TRL's collator makes them: prompts about as long as wanted, answers that begin alike."
     g = torch.Generator().manual_seed(prompt)
     rows, masks = [], []
-    widths = [prompt - 7 * i for i in range(pairs)]
+    widths = [prompt - 7 * (i % PAIRS) for i in range(pairs)]
     prompts = [torch.randint(3, vocab, (w,), generator=g) for w in widths]
     heads = [torch.randint(3, vocab, (ANSWER // 2,), generator=g) for _ in widths]
     for side in range(2):

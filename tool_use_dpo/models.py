@@ -197,7 +197,10 @@ def _weights(path, load_in_4bit, dtype):
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=options["dtype"])
-    with quiet(): return AutoModelForCausalLM.from_pretrained(path, use_safetensors=True, **options)
+    with quiet(): model = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True, **options)
+    for layer in model.modules():   # bitsandbytes packs 4-bit weights on some CPUs when first used, and those cannot be trained
+        if hasattr(layer, "support_avx512bf16_for_cpu"): layer.support_avx512bf16_for_cpu = False
+    return model
 
 def _base_of(name):
     "The name of the base when the folder holds an adapter, otherwise None."
