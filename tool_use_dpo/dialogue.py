@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 # %% ../nbs/13_dialogue.ipynb #3cdc26a7
 from .generate import (
-    _SLOT, _fill, _identifier, _list, _said, _split_name, _validator, load_catalogue, sample_arguments, word_request)
+    _SLOT, _fill, _identifier, _list, _said, _split_name, load_catalogue, sample_arguments, word_request)
 from .tools import as_tool, make_call, split_call
 
 # %% ../nbs/13_dialogue.ipynb #4d8699f7
