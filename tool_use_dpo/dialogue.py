@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 # %% ../nbs/13_dialogue.ipynb #3cdc26a7
 from .generate import (
-    _SLOT, _fill, _identifier, _list, _said, _split_name, load_catalogue, sample_arguments, word_request)
+    _SLOT, _fill, _identifier, _list, _said, _schema, _split_name, load_catalogue, sample_arguments, word_request)
+from .schema import compiled
 from .tools import as_tool, make_call, split_call
 
 # %% ../nbs/13_dialogue.ipynb #4d8699f7
@@ -258,7 +259,8 @@ def _request(tool, known, rng):
 # %% ../nbs/13_dialogue.ipynb #563604d0
 def _plain(tool): return {k: tool[k] for k in ("name", "description", "parameters")}
 
-def _valid(tool, args): return _validator(json.dumps([_plain(tool)])).is_valid(make_call(tool["name"], args))
+def _valid(tool, args):
+    return compiled(_schema(json.dumps([_plain(tool)]))).is_valid(make_call(tool["name"], args))
 
 def _invented(tool, args, missing, rng):
     "The call with values for the missing slots that nobody gave; None if they cannot be made up."
