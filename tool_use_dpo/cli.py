@@ -181,6 +181,7 @@ def _offline(n, out, given, excluded, seed, split, kind, max_tools, resume, forc
     rows = generate.generate(n, make.allowed(given, excluded), seed, split, kind, max_tools, report)
     return _data_report(out, n, report, _write(make.clean(rows, excluded, report), out, n, old))
 
+# %% ../nbs/17_cli.ipynb #e3cd5739
 @app.command()
 def data(n: _N, out: _Out, tools: _Sources = (), more: _More = (), calls: _Logged = (), exclude: _Exclude = (), seed: _Seed = 0,
          split: _OneSplit = None, kind: _Kinds = None, max_tools: _Shown = 1, teacher: _TeacherName = None,
@@ -367,8 +368,7 @@ def evaluate(
     n: Annotated[int, typer.Option("--n", min=1, help="Only the first so many requests.")] = None,
     split: Annotated[_Split, typer.Option(help="Of triplets, those of this split.")] = "test",
     calls: _Calls = None,
-    form: _Form = "tool",
-    style: _Style = "signature",
+    form: _Form = "tool", style: _Style = "signature",
     constrained: Annotated[bool, typer.Option("--constrained", help="Hold answers to the call schema.")] = False,
     engine: _Engine = "xgrammar",
     batch_size: Annotated[int, typer.Option(min=1, help="Requests answered side by side.")] = 32,

@@ -100,6 +100,7 @@ class _Bounded(rstr.Rstr):
         if self.left < 0: raise ValueError("the pattern asks for more than 10,000 characters")
         return super()._handle_state(state)
 
+# %% ../nbs/04_generate.ipynb #ea53aab9
 _FORMATS = {
     "date": _random_date, "time": lambda r: _MADE["time"](r) + ":00Z", "email": _MADE["email"],
     "date-time": lambda r: f"{_random_date(r)}T{_MADE['time'](r)}:00Z",

@@ -130,6 +130,7 @@ class _Budget(threading.local):
 
 _BUDGET = _Budget()
 
+# %% ../nbs/01_schema.ipynb #362d1e92
 @lru_cache(maxsize=1024)
 def _loops(pattern):  # (compiled pattern, an upper bound on how many parts of it can vary in length)
     if len(pattern) > 2000: raise SchemaError(f"The pattern {_short(pattern)!r} is longer than 2,000 characters")
@@ -152,6 +153,7 @@ def _patient(pattern):  # for `regex`, as `re` understands it: escapes stay, `{e
     if _unrolled(parser.parse(pattern)) > 10_000: raise SchemaError(f"The pattern {_short(pattern)!r} repeats too much")
     return import_module("regex").compile(plain)
 
+# %% ../nbs/01_schema.ipynb #b75f2531
 def _search(pattern, text):  # whether `re` would find a pattern in a text; SchemaError if that takes too long
     quick, loops = _loops(pattern)
     if (len(text) + 2)**(loops + 1) <= 10**6: return bool(quick.search(text))

@@ -237,6 +237,7 @@ def _unique(pairs):
         found[k] = v
     return found
 
+# %% ../nbs/00_tools.ipynb #100437af
 def _from_yaml(path, text):
     "The JSON value of a YAML text."
     import yaml
