@@ -1,6 +1,6 @@
 """Run notebooks as tests, each in a process of its own with nbdev's runner.
 
-    python tools/run_tests.py                          every notebook under nbs/
+    python tools/run_tests.py                          every notebook under nbs/, of the tutorials the first
     python tools/run_tests.py nbs/01_schema.ipynb      only this one
     python tools/run_tests.py --flags "gpu slow"       with the cells that are skipped otherwise
     python tools/run_tests.py --full nbs/tutorials/*   tutorials at full length, not in their short form
@@ -53,6 +53,7 @@ def main():
     parser.add_argument("--timeout", type=float, default=1800, help="seconds a notebook may take (default: 1800)")
     args = parser.parse_args()
     paths = find(args.paths)
+    if not args.paths: paths = [p for p in paths if p.parent.name != "tutorials" or p.name.startswith("01")]
     failed, start = [], time.time()
     with ThreadPoolExecutor(args.jobs) as pool:
         jobs = {pool.submit(run, p, args.flags, args.timeout, args.full): p for p in paths}
