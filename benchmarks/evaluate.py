@@ -7,7 +7,7 @@ The ways take turns, chunk by chunk, so that a busy machine slows them alike; ti
 thread. `generate` is transformers' own, greedy, one prompt at a time. `batched` is what `evaluate` did without shared
 beginnings: batches sorted by length, from which finished rows leave.
 """
-import argparse, json, random, statistics, time
+import argparse, json, random, statistics, sys, time
 
 import torch
 
@@ -75,7 +75,7 @@ def main():
             assert found.setdefault(way.__name__, got) == got
     tokens = sum(map(len, found["ours"]))
     same = {w: sum(x == y for x, y in zip(found["one_by_one"], found[w])) for w in found}
-    result = {"model": a.model, "requests": len(prompts), "tools": a.tools, "tools_shown": a.shown, "answer_tokens": tokens,
+    result = {"command": " ".join(["python benchmarks/evaluate.py", *sys.argv[1:]]), "model": a.model, "requests": len(prompts), "tools": a.tools, "tools_shown": a.shown, "answer_tokens": tokens,
               "prompt_tokens": [min(lengths), statistics.median(lengths), max(lengths)], "rounds": a.rounds}
     print(f"{len(prompts)} requests, prompts of {min(lengths)} to {max(lengths)} tokens, {tokens} tokens answered")
     for w in spent:
