@@ -75,7 +75,8 @@ def main():
             assert found.setdefault(way.__name__, got) == got
     tokens = sum(map(len, found["ours"]))
     same = {w: sum(x == y for x, y in zip(found["one_by_one"], found[w])) for w in found}
-    result = {"command": " ".join(["python benchmarks/evaluate.py", *sys.argv[1:]]), "model": a.model, "requests": len(prompts), "tools": a.tools, "tools_shown": a.shown, "answer_tokens": tokens,
+    result = {"command": " ".join(["python benchmarks/evaluate.py", *sys.argv[1:]]), "model": a.model,
+              "requests": len(prompts), "tools": a.tools, "tools_shown": a.shown, "answer_tokens": tokens,
               "prompt_tokens": [min(lengths), statistics.median(lengths), max(lengths)], "rounds": a.rounds}
     print(f"{len(prompts)} requests, prompts of {min(lengths)} to {max(lengths)} tokens, {tokens} tokens answered")
     for w in spent:
