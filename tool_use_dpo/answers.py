@@ -103,13 +103,13 @@ def _attend(module, query, key, value, attention_mask, scaling, heads, **_):
 
 # %% ../nbs/10a_answers.ipynb #f037cdbf
 @contextmanager
-def _shared(model):
-    "Inside, a model's layers attend to heads."
+def _attending(model, name, attend):
+    "Inside, a model's layers attend with a function, registered under a name."
     from transformers import AttentionInterface
     from transformers.masking_utils import AttentionMaskInterface, eager_mask
-    AttentionInterface.register("shared_head", _attend)
-    AttentionMaskInterface.register("shared_head", eager_mask)
-    before, model.config._attn_implementation = model.config._attn_implementation, "shared_head"
+    AttentionInterface.register(name, attend)
+    AttentionMaskInterface.register(name, eager_mask)
+    before, model.config._attn_implementation = model.config._attn_implementation, name
     try: yield
     finally: model.config._attn_implementation = before
 
@@ -147,7 +147,7 @@ def _batch(model, ids, groups, ends, pad, limit, choose):
     caches = [model(input_ids=torch.tensor([ids[g[0]][:n]], device=model.device), use_cache=True,
                     logits_to_keep=1).past_key_values for n, g in groups]
     heads = _Heads(caches, [k for k, (_, g) in enumerate(groups) for _ in g])
-    with _shared(model):
+    with _attending(model, "shared_head", _attend):
         return _continue(model, [ids[i][n:] for n, g in groups for i in g], ends, pad, limit, choose, heads)
 
 # %% ../nbs/10a_answers.ipynb #c979a64f

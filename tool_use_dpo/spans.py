@@ -6,21 +6,18 @@
 __all__ = ['span', 'span_weights']
 
 # %% ../nbs/08b_spans.ipynb #4809a203
+from os.path import commonprefix
 import torch
 from torch import Tensor
 
 # %% ../nbs/08b_spans.ipynb #222bf66b
-def _shared(a, b):
-    "How many tokens two lists have in common at the beginning."
-    return next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
-
 def span(
     chosen: list,    # token ids of one answer
     rejected: list,  # token ids of the other
 ) -> tuple:          # (first, end of the span in `chosen`, in `rejected`)
     "The tokens where two answers part; at least one on each side that has one there."
-    head = _shared(chosen, rejected)
-    tail = min(_shared(chosen[::-1], rejected[::-1]), len(chosen) - head, len(rejected) - head)
+    head = len(commonprefix([chosen, rejected]))
+    tail = min(len(commonprefix([chosen[::-1], rejected[::-1]])), len(chosen) - head, len(rejected) - head)
     return head, *(min(len(x), max(head + 1, len(x) - tail)) for x in (chosen, rejected))
 
 def span_weights(

@@ -9,7 +9,7 @@ __all__ = ['Answer', 'Fork', 'Tree', 'second', 'branch_answers', 'tps_pairs', 't
 # %% ../nbs/14b_tokenlevel.ipynb #9387aa13
 import json, random
 from collections import defaultdict, deque
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from math import inf
@@ -25,7 +25,7 @@ from .dpo import answer_logps, dpo
 from .errorscore import _FORMS, ERRORS, Weights, score_calls
 from .models import DPOSettings, load_model, load_tokenizer
 from .negatives import _near, negative, semantic_negative
-from .answers import _can_share, ends_of, generate_answers, to_text
+from .answers import _attending, _can_share, ends_of, generate_answers, to_text
 from .sspr import _case, _within, case_messages
 from .tools import call_schema, make_call
 from .triplets import _content_id, _lines, append_jsonl
@@ -173,17 +173,6 @@ def _attend(module, query, key, value, attention_mask, scaling, **_):
         query.reshape(B, n, -1, d), key, value, attention_mask.repeat(1, 1, H // n, 1), scale=scaling)
     return out.reshape(B, H, T, d).transpose(1, 2).contiguous(), None
 
-@contextmanager
-def _grouped(model):
-    "Inside, a model's layers attend in groups."
-    from transformers import AttentionInterface
-    from transformers.masking_utils import AttentionMaskInterface, eager_mask
-    AttentionInterface.register("grouped", _attend)
-    AttentionMaskInterface.register("grouped", eager_mask)
-    before, model.config._attn_implementation = model.config._attn_implementation, "grouped"
-    try: yield
-    finally: model.config._attn_implementation = before
-
 # %% ../nbs/14b_tokenlevel.ipynb #c3402dba
 class _Row:
     "An answer in the making."
@@ -261,7 +250,7 @@ def branch_answers(
     walks = [_walk(other, ends, epsilon, most) for other in others or [second] * len(ids)]
     model.eval()
     try:
-        with torch.no_grad(), _grouped(model) if _can_share(model) else nullcontext():
+        with torch.no_grad(), _attending(model, "grouped", _attend) if _can_share(model) else nullcontext():
             return _grow(model, ids, walks, ends, max_new_tokens, top_k, batch_size)
     finally: model.train(training)
 
