@@ -57,7 +57,7 @@ GROUPS = {
 }
 
 AMOUNT = {   # rows: of the cold start, asked for own mistakes, certified pairs, of the test
-    "full": {"sft": 3000, "asked": 800, "certified": 240, "test": 480},
+    "full": {"sft": 3000, "asked": 800, "certified": 240, "test": 360},
     "quick": {"sft": 64, "asked": 48, "certified": 16, "test": 32}}
 
 

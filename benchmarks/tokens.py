@@ -1,6 +1,6 @@
 """What token-level preference sampling costs and gives, and what training on its pairs does.
 
-    python benchmarks/tokens.py cost [--model nano] [--n 300] [--dev-n 50] [--naive 64] [--json FILE]
+    python benchmarks/tokens.py [cost] [--model nano] [--n 300] [--dev-n 50] [--naive 64] [--json FILE]
     python benchmarks/tokens.py compare --out DIR [--seeds 0 1 2] [--size full|small|tiny] [--dev FILE...] [--json FILE]
 
 `cost`: a sweep over epsilon and top_k on one set of requests, from which the setting is chosen; with it, on another set,
@@ -260,7 +260,7 @@ def compare(args):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("cost", "compare"))
+    parser.add_argument("what", nargs="?", choices=("cost", "compare"), default="cost")
     parser.add_argument("--model", default="nano", help="cost: the model (default: nano)")
     parser.add_argument("--n", type=int, default=300, help="cost: prompts (default: 300)")
     parser.add_argument("--naive", type=int, default=64, help="cost: so many of them naively as well (default: 64)")

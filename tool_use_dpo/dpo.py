@@ -205,7 +205,9 @@ def pair_loss(
     return loss.mean(), metrics
 
 # %% ../nbs/10_dpo.ipynb #71cc8cd1
-def _digest(*parts): return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+def _plain(x): return sorted(x) if isinstance(x, set) else str(x)   # (a set has another order in every process)
+
+def _digest(*parts): return hashlib.sha256(json.dumps(parts, sort_keys=True, default=_plain).encode()).hexdigest()[:16]
 
 def _depends(trainer, dataset):
     "Fingerprints of what the scores of the reference depend on."

@@ -12,8 +12,8 @@ from pathlib import Path
 from threading import Lock
 from urllib.parse import urldefrag, urlsplit
 from tqdm.auto import tqdm
-from .sspr import case_messages, score
-from .tools import call_schema, to_openai
+from .sspr import _schema, case_messages, score
+from .tools import to_openai
 from .triplets import _lines
 
 # %% ../nbs/11b_endpoints.ipynb #f533c964
@@ -59,7 +59,7 @@ def _request(case, model, form, style, max_new_tokens, constrained):
              "max_tokens": max_new_tokens}
     if style == "template": asked["tools"] = to_openai(case["tools"])
     if constrained:
-        schema = case.get("schema") or call_schema(case["tools"], formats=False, form=case.get("form", form))
+        schema = _schema(case, case.get("form", form))
         asked["response_format"] = {"type": "json_schema", "json_schema": {"name": "call", "schema": schema}}
     return asked
 

@@ -223,11 +223,15 @@ class Log(TrainerCallback):
 # %% ../nbs/09_sft.ipynb #b6ccc3a8
 def _train(trainer, checkpoint):
     "Train from a checkpoint, or load it if there is nothing left to train."
+    if trainer.is_fsdp_enabled and trainer.accelerator.state.fsdp_plugin.activation_checkpointing:
+        raise ValueError("fsdp_activation_checkpointing renames layers, so that no adapter would be saved: set it to false in the "
+                         "config of accelerate, and gradient_checkpointing to true here")
     if checkpoint and not trainer.is_fsdp_enabled:
         state = json.loads(Path(checkpoint, "trainer_state.json").read_text(encoding="utf-8"))
         if state["global_step"] >= state["max_steps"]: return trainer._load_from_checkpoint(checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
 
+# %% ../nbs/09_sft.ipynb #5d241348
 def run(
     trainer,              # a trainer of TRL, mixed with `Local`
     config: SFTSettings,  # settings of the run

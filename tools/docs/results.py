@@ -75,7 +75,8 @@ def demo(folder):
 def dpo_step(folder):
     "## A step of preference training, against TRL"
     found = {}
-    for r in read("dpo_step.jsonl"): found.setdefault((r["vocab"], r["prompt"]), {})[r["variant"]] = r
+    for r in read("dpo_step.jsonl"):
+        if not r["common"]: found.setdefault((r["vocab"], r["prompt"]), {})[r["variant"]] = r
     rows = [(f"{v:,}", p, *(f"{d[k]['seconds_median']:.2f} s" for k in ("trl", "trl_best", "ours")),
              f"{d['trl']['seconds_median'] / d['ours']['seconds_median']:.1f}×", f"{d['ours']['grad_rel_diff']:.0e}") for (v, p), d in found.items()]
 
@@ -89,7 +90,7 @@ def dpo_step(folder):
     return ["The same loss and the same gradients, with the prompt read once for both answers.",
             picture("dpo-step", "Seconds a step of TRL and of this package", draw, folder),
             table(["vocabulary", "prompt", "TRL", "TRL, best settings", "here", "faster", "gradients differ by"], rows),
-            "Median of interleaved steps on a CPU. Made with `python benchmarks/dpo_step.py`."]
+            "Median of interleaved steps on a CPU, against TRL 1.16. Made with `python benchmarks/dpo_step.py`."]
 
 
 def evaluate(folder):
@@ -98,6 +99,15 @@ def evaluate(folder):
     rows = [(label, f"{r[k]['cpu_seconds']:.1f} s", f"{r[k]['times_faster']:.1f}×", f"{r[k]['same_answers']} of {r['requests']}")
             for k, label in {"one_by_one": "`generate`, one by one", "batched": "`generate`, in batches", "ours": "here"}.items()]
     return [table(["", "processor time", "faster", "the same answers"], rows), f"Made with `{r['command']}`."]
+
+
+def constrained(folder):
+    "## Trained, constrained, or both"
+    r = read("constrained.json")
+    rows = [(x["model"], "free" if x["engine"] == "none" else x["engine"], *(f"{x[k]:.1%}" for k in ("sspr", "exact")), x["uncompiled"],
+             f"{x['cpu_ms']:.0f} ms") for x in r["rows"]]
+    return [f"{r['n']} requests for tools of domains that no model saw; the time is the processor's, compiling included.",
+            table(["model", "decoding", "passes the schema", "exactly right", "not compiled", "a request"], rows), f"Made with `{r['command']}`."]
 
 
 def tokens_cost(folder):
@@ -123,7 +133,7 @@ def package(folder):
     return [table(["", ""], rows), "Made with `python benchmarks/package.py`."]
 
 
-SECTIONS = {"demo": demo, "dpo_step": dpo_step, "evaluate": evaluate, "tokens_cost": tokens_cost, "package": package}
+SECTIONS = {"demo": demo, "dpo_step": dpo_step, "evaluate": evaluate, "constrained": constrained, "tokens_cost": tokens_cost, "package": package}
 
 
 def others(done):
