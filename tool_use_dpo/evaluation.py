@@ -6,6 +6,7 @@
 __all__ = ['run_eval', 'told']
 
 # %% ../nbs/11d_evaluation.ipynb #cd1c08c9
+import errno, os
 from pathlib import Path
 from .constrained import evaluate_constrained
 from .endpoints import evaluate_endpoint, is_url
@@ -28,6 +29,8 @@ def run_eval(
     "Let a model answer, judge its answers, measure, and save."
     out, how = Path(out), {"form": form, "style": style, "max_new_tokens": max_new_tokens}
     part = out.with_name(f"{out.name}.part.jsonl")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(out.parent, os.W_OK): raise PermissionError(errno.EACCES, "nothing can be written there", str(out.parent))
     if is_url(model):
         result = evaluate_endpoint(model, cases, data, part, constrained=bool(engine), concurrency=batch_size, **how)
     else:
