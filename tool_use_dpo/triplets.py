@@ -238,7 +238,7 @@ def _groups(tools):
     "Lists of indices of tools that share a trait, directly or through others; ordered by their last tool."
     above, home, groups = list(range(len(tools))), {}, {}
     def last(i):
-        while above[i] != i: i = above[i] = above[above[i]]
+        while above[i] != i: above[i] = i = above[above[i]]
         return i
     for i, t in enumerate(tools):
         for trait in _traits(t): above[last(home.setdefault(_digest(*trait), i))] = i

@@ -395,7 +395,7 @@ def keep(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="parts with this in their name")
-    parser.add_argument("--minutes", type=float, default=3, help="of each fuzzer (default: 3)")
+    parser.add_argument("--minutes", type=float, default=2, help="of each fuzzer (default: 2)")
     parser.add_argument("--kills", type=int, default=20, help="of each stage (default: 20)")
     args = parser.parse_args()
     parts = [corpus, hypothesis_texts, atheris_texts, differential, *map(killed, NAMES), *map(faulty, NAMES), no_network, canary]
