@@ -355,6 +355,9 @@ def _verdict(output, case, form):
 
 _UNJUDGED = "unjudged"   # in the place of a keyword
 
+
+
+# %% ../nbs/11_sspr.ipynb #ba103b11
 def _row(answer, case, form):
     "The verdict on an answer (output None: the prompt was too long), with what a reader needs to follow it."
     row = _verdict(answer["output"] or "", case, form)

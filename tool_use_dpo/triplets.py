@@ -115,6 +115,15 @@ def _row(line):
     return obj if isinstance(obj, dict) else f"expected an object, got {type(obj).__name__}"
 
 # %% ../nbs/03_triplets.ipynb #db7174da
+@contextmanager
+def _into(path):
+    "Name the file in an error of writing it."
+    try: yield
+    except OSError as e:
+        if e.filename is not None: raise
+        raise OSError(e.errno, f"cannot be written ({e.strerror or e}): make room; what was complete is untouched", str(path)) from None
+
+# %% ../nbs/03_triplets.ipynb #567c7c4f
 def _mend(f, path):
     "Bring the end of an open file to the end of a line: finish a whole one, cut a torn one."
     end, tail = f.seek(0, os.SEEK_END), b""
@@ -126,14 +135,6 @@ def _mend(f, path):
     elif tail:
         f.truncate(end - len(tail))
         warnings.warn(f"{path}: dropped a torn last line of {len(tail)} bytes", stacklevel=3)
-
-@contextmanager
-def _into(path):
-    "Name the file in an error of writing it."
-    try: yield
-    except OSError as e:
-        if e.filename is not None: raise
-        raise OSError(e.errno, f"cannot be written ({e.strerror or e}): make room; what was complete is untouched", str(path)) from None
 
 def append_jsonl(
     path: str,    # the file; made if it is not there

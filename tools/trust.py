@@ -4,13 +4,15 @@
     python tools/trust.py --only kill           only what has this in its name; the other rows stay as they are
     python tools/trust.py --minutes 1 --kills 5  shorter
 
-A row of the table counts cases tried, cases that ended as they should, and data lost. The exit code is 1 if one did not.
+A row of the table counts cases tried, cases that ended as they should, and data lost, and has the seconds of processor time
+that it took. The exit code is 1 if a case did not end well.
 """
 import argparse
 import ctypes
 import errno
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import random
@@ -74,10 +76,10 @@ def scoring():
 def in_turns(minutes, holds, *strategies):
     "Try a property on what hypothesis makes up, 500 examples at a time, until the time is over; it raises where it is wrong."
     from hypothesis import HealthCheck, given, seed, settings, strategies as st
-    tried, end = itertools.count(), time.time() + 60 * minutes
+    tried, end = itertools.count(), time.process_time() + 60 * minutes
     how = settings(max_examples=500, database=None, deadline=None, suppress_health_check=list(HealthCheck))
     for turn in itertools.count():
-        if time.time() > end: return (n := next(tried)), n, 0
+        if time.process_time() > end: return (n := next(tried)), n, 0
         seed(turn)(how(given(st.tuples(*strategies))(lambda made: next(tried) < 0 or holds(*made))))()
 
 
@@ -114,7 +116,7 @@ def atheris_texts(minutes, kills):
         (new := Path(folder, "new")).mkdir()
         (script := Path(folder, "fuzz")).write_text(ATHERIS.format(python=sys.executable, tools=str(ROOT / "tools")))
         script.chmod(0o755)   # (merging starts it again)
-        said = fuzz(new, CORPUS, f"-max_total_time={max(5, int(60 * minutes))}", "-print_final_stats=1")
+        said = fuzz(new, CORPUS, f"-runs={int(20_000 * minutes)}", f"-max_total_time={int(300 * minutes)}", "-print_final_stats=1")
         fuzz("-merge=1", CORPUS, new)   # what reaches code that the corpus does not
     n = int(re.search(r"number_of_executed_units:\s*(\d+)", said)[1])
     return n, n, 0
@@ -382,11 +384,16 @@ def canary(minutes, kills):
 FOUND = json.loads(TABLE.read_text())["found"] if TABLE.exists() else []
 
 
+def spent():
+    "Seconds of processor time, of this process and of those that it started and that have ended."
+    return sum(r.ru_utime + r.ru_stime for r in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+
+
 def keep(rows):
     "Write the table, for programs and into SECURITY.md."
     TABLE.write_text(json.dumps({"command": "python tools/trust.py", "rows": rows, "found": FOUND}, indent=1, ensure_ascii=False) + "\n",
                      encoding="utf-8")
-    lines = ["| what | cases tried | survived | lost | seconds |", "|---|---:|---:|---:|---:|"]
+    lines = ["| what | cases tried | survived | lost | processor seconds |", "|---|---:|---:|---:|---:|"]
     lines += [f"| {r['what']} | {r['tried']:,} | {r['survived']:,} | {r['lost']} | {r['seconds']:,} |" for r in rows]
     head, begin, old = SECURITY.read_text(encoding="utf-8").partition("<!-- table -->\n")
     SECURITY.write_text(head + begin + "\n".join(lines) + "\n" + "".join(old.partition("<!-- end -->")[1:]), encoding="utf-8")
@@ -395,7 +402,7 @@ def keep(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="parts with this in their name")
-    parser.add_argument("--minutes", type=float, default=2, help="of each fuzzer (default: 2)")
+    parser.add_argument("--minutes", type=float, default=1, help="of processor time of each fuzzer (default: 1)")
     parser.add_argument("--kills", type=int, default=20, help="of each stage (default: 20)")
     args = parser.parse_args()
     parts = [corpus, hypothesis_texts, atheris_texts, differential, *map(killed, NAMES), *map(faulty, NAMES), no_network, canary]
@@ -403,7 +410,7 @@ def main():
     rows = {}
     CORPUS.mkdir(exist_ok=True)
     for part in parts:
-        what, began = part.__doc__, time.time()
+        what, began = part.__doc__, spent()
         if args.only not in what and args.only != part.__name__:
             if what in old: rows[what] = old[what]
             continue
@@ -411,7 +418,7 @@ def main():
         except ImportError as e:
             print(f"{what}: left out, {e}")
             continue
-        rows[what] = {"what": what, "tried": tried, "survived": survived, "lost": lost, "seconds": round(time.time() - began)}
+        rows[what] = {"what": what, "tried": tried, "survived": survived, "lost": lost, "seconds": math.ceil(spent() - began)}
         print(f"{what:50} {tried:8,} tried {survived:8,} survived {lost:3} lost {rows[what]['seconds']:5} s", flush=True)
         keep([*rows.values(), *(r for w, r in old.items() if w not in rows)])
     for s in STAGES: shutil.rmtree(s.work)

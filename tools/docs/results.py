@@ -153,7 +153,7 @@ def trust(folder):
     r = read("trust.json")
     rows = [(row["what"], f"{row['tried']:,}", f"{row['survived']:,}", row["lost"], f"{row['seconds']:,}") for row in r["rows"]]
     return ["Cases of a fuzzer are texts, bytes or schemas; of a stage, kills or faults, each followed by the same command again, whose end "
-            "result must be that of an undisturbed run.", table(["what", "cases tried", "survived", "lost", "seconds"], rows),
+            "result must be that of an undisturbed run.", table(["what", "cases tried", "survived", "lost", "processor seconds"], rows),
             "What was found so, and what was done about it:", table(["found", "mended"], [[text.replace("|", "\\|") for text in (f["what"], f["mended"])] for f in r["found"]]),
             f"Made with `{r['command']}`."]
 
