@@ -7,7 +7,7 @@ __all__ = ['wilson', 'mcnemar', 'bootstrap', 'over_seeds', 'paired', 'sample_siz
 
 # %% ../nbs/12_analysis.ipynb #4cbed950
 from itertools import combinations
-from math import atan2, ceil, comb, cos, pi, sin, sqrt
+from math import atan2, ceil, cos, pi, sin, sqrt
 from statistics import NormalDist, fmean, stdev
 import numpy as np
 from .schema import KINDS
@@ -32,8 +32,10 @@ def mcnemar(
 ) -> float:       # in 0..1; 1 where the two never differ; ValueError for a negative count
     "McNemar's exact test, two-sided: the p-value that the two are equally good."
     if min(a_only, b_only) < 0: raise ValueError(f"counts must not be negative: {a_only}, {b_only}")
-    n = a_only + b_only
-    return min(1.0, 2*sum(comb(n, i) for i in range(min(a_only, b_only) + 1)) / 2**n)
+    n, total, ways = a_only + b_only, 0, 1
+    for i in range(min(a_only, b_only) + 1):   # `ways`: to choose i of n
+        total, ways = total + ways, ways*(n - i)//(i + 1)
+    return min(1.0, 2*total / 2**n)
 
 # %% ../nbs/12_analysis.ipynb #dfc75610
 def bootstrap(

@@ -6,8 +6,11 @@
 __all__ = ['messages', 'triplet_messages', 'defuse', 'render', 'completion', 'sft_rows', 'dpo_rows']
 
 # %% ../nbs/06_chat.ipynb #07846dc3
-import json
-from functools import lru_cache
+import json, tempfile
+from functools import cache, lru_cache
+from itertools import islice
+from pathlib import Path
+from uuid import uuid4
 from .tools import as_tool, contract
 
 # %% ../nbs/06_chat.ipynb #8ed38f90
@@ -89,22 +92,38 @@ def completion(
     return defuse(answer, tokenizer) + _ending(tokenizer, tokenizer.chat_template)
 
 # %% ../nbs/06_chat.ipynb #dc29f4c9
+@cache
+def _folder(): return tempfile.TemporaryDirectory(prefix="tool-use-dpo-")
+
+def _stored(batches, keys):
+    "Batches of rows of texts as a Dataset on disk; None where there are none."
+    import pyarrow as pa
+    from datasets import Dataset
+    file, schema, n = Path(_folder().name, f"{uuid4().hex}.arrow"), pa.schema([(k, pa.string()) for k in keys]), 0
+    try:
+        with pa.OSFile(str(file), "wb") as f, pa.ipc.new_stream(f, schema) as out:
+            for rows in filter(None, batches): n += len(rows); out.write_batch(pa.RecordBatch.from_pylist(rows, schema=schema))
+    except OSError as e: raise OSError(e.errno, f"the rows cannot be kept here ({e}): make room, or set TMPDIR", str(file.parent)) from None
+    return Dataset.from_file(str(file)) if n else None
+
+# %% ../nbs/06_chat.ipynb #f2295280
 def _lengths(tokenizer, texts):
     "The number of tokens of each text."
-    return [len(x) for x in tokenizer(texts, add_special_tokens=False)["input_ids"]] if texts else []
+    return [len(x) for x in tokenizer(texts, add_special_tokens=False)["input_ids"]]
 
 def _fitting(rows, tokenizer, keys, max_length, max_prompt_length):
     "The rows whose prompt and longest completion fit, as a Dataset, and how many did not."
-    from datasets import Dataset
-    prompts = _lengths(tokenizer, [r["prompt"] for r in rows])
-    answers = [_lengths(tokenizer, [r[k] for r in rows]) for k in keys]
-    longest = max_prompt_length or max_length
-    keep = [r for r, p, *a in zip(rows, prompts, *answers) if p + max(a) <= max_length and p <= longest]
-    if not keep:
-        what, most, key = ("rows", max_length, "max_seq_length")
-        if max_prompt_length and min(prompts) > longest: what, most, key = ("prompts", longest, "max_prompt_length")
-        raise ValueError(f"none of {len(rows)} {what} fits into {most} tokens: raise {key} or shorten the tools")
-    return Dataset.from_list(keep), len(rows) - len(keep)
+    rows, longest, n, short = iter(rows), max_prompt_length or max_length, 0, False
+    def batches():
+        nonlocal n, short
+        while some := list(islice(rows, 1000)):
+            prompts, *answers = (_lengths(tokenizer, [r[k] for r in some]) for k in ("prompt", *keys))
+            n, short = n + len(some), short or min(prompts) <= longest
+            yield [r for r, p, *a in zip(some, prompts, *answers) if p + max(a) <= max_length and p <= longest]
+    if (kept := _stored(batches(), ("prompt", *keys))) is not None: return kept, n - len(kept)
+    what, most, key = ("rows", max_length, "max_seq_length")
+    if max_prompt_length and not short: what, most, key = ("prompts", longest, "max_prompt_length")
+    raise ValueError(f"none of {n} {what} fits into {most} tokens: raise {key} or shorten the tools")
 
 def sft_rows(
     triplets: list,      # triplets; the chosen side is used
@@ -112,8 +131,8 @@ def sft_rows(
     max_length: int,     # tokens, prompt and completion together
 ) -> tuple:              # (Dataset with prompt and completion, number of rows dropped)
     "Prompt and completion texts for supervised training; raises `ValueError` if none fits."
-    rows = [{"prompt": render(tokenizer, triplet_messages(t)), "completion": completion(tokenizer, t["chosen"])}
-            for t in triplets]
+    rows = ({"prompt": render(tokenizer, triplet_messages(t)), "completion": completion(tokenizer, t["chosen"])}
+            for t in triplets)
     return _fitting(rows, tokenizer, ["completion"], max_length, None)
 
 # %% ../nbs/06_chat.ipynb #271af49f
@@ -124,6 +143,6 @@ def dpo_rows(
     max_prompt_length: int = None,   # tokens of the prompt; None: as many as fit
 ) -> tuple:                          # (Dataset with prompt, chosen and rejected, number of rows dropped)
     "Prompt, chosen and rejected texts for preference training; raises `ValueError` if none fits."
-    rows = [{"prompt": render(tokenizer, triplet_messages(t)), "chosen": completion(tokenizer, t["chosen"]),
-             "rejected": completion(tokenizer, t["rejected"])} for t in triplets]
+    rows = ({"prompt": render(tokenizer, triplet_messages(t)), "chosen": completion(tokenizer, t["chosen"]),
+             "rejected": completion(tokenizer, t["rejected"])} for t in triplets)
     return _fitting(rows, tokenizer, ["chosen", "rejected"], max_length, max_prompt_length)

@@ -6,7 +6,7 @@
 __all__ = ['app', 'main', 'data', 'export', 'check', 'sft', 'dpo', 'merge', 'evaluate', 'compare', 'infer', 'ui', 'demo']
 
 # %% ../nbs/17_cli.ipynb #2ff13775
-import builtins, json, os, sys, warnings
+import builtins, errno, json, os, sys, tempfile, warnings
 from pathlib import Path
 from typing import Annotated, Literal
 import typer
@@ -24,9 +24,11 @@ def print(*said, **how):
     builtins.print(*(_inert(str(s)) for s in said), **how)
 
 # %% ../nbs/17_cli.ipynb #0d95509d
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
 def _meant(error):
     "Is this an error whose message was written for whoever typed the command?"
-    if isinstance(error, OSError) and error.filename is not None: return True
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL): return True
     frame = error.__traceback__
     while frame.tb_next: frame = frame.tb_next
     name = frame.tb_frame.f_globals.get("__name__", "")
@@ -36,6 +38,8 @@ def _line(error):
     "An error as one line."
     known = isinstance(error, OSError) and error.filename is not None
     text = f"{error.filename}: {error.strerror}" if known else str(error)
+    if not known and getattr(error, "errno", None) in _FULL:
+        text = f"nothing more can be written ({error.strerror or error}): make room, in {tempfile.gettempdir()} as well, and go on"
     return " ".join(text.split())
 
 # %% ../nbs/17_cli.ipynb #ac2a83b3
@@ -90,11 +94,11 @@ def _tools(files):
 # %% ../nbs/17_cli.ipynb #831f16f0
 def _present(out, resume, force):
     "The triplets that are already in `out`; ValueError when nobody said what to do with them."
-    from tool_use_dpo.triplets import read_jsonl
+    from tool_use_dpo.triplets import Rows
     if resume and force: raise ValueError("--resume keeps what is there and --force removes it: give one of them")
     if force: out.unlink(missing_ok=True)
     if not out.exists(): return []
-    if resume: return read_jsonl(out)
+    if resume: return Rows(out)
     raise ValueError(f"{out}: exists; --resume goes on with it, --force writes it anew")
 
 def _write(rows, out, n, old):
@@ -232,10 +236,10 @@ def _show_check(data, report):
 
 def _examined(model, data):
     "What the doctor says about a model and the rows that it is to be trained on."
-    from tool_use_dpo.triplets import read_jsonl
-    rows = read_jsonl(data)
+    from tool_use_dpo.triplets import Rows
+    rows = Rows(data, "train") or Rows(data)
     from tool_use_dpo.doctor import doctor
-    return [vars(c) for c in doctor(model, [r for r in rows if r["split"] == "train"] or rows)]
+    return [vars(c) for c in doctor(model, rows)]
 
 # %% ../nbs/17_cli.ipynb #28f4079e
 @app.command()

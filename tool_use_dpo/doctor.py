@@ -59,7 +59,11 @@ def _texts(batch):
         out.append((ids[:first].tolist(), ids[c].tolist()))
     return out
 
-def _all_texts(trainer): return [t for row in trainer.train_dataset for t in _texts(trainer.data_collator([row]))]
+def _some(rows, most=10_000):
+    "All rows, or where there are many, so many at even distances."
+    return rows if len(rows) <= most else [rows[i] for i in range(0, len(rows), -(-len(rows) // most))]
+
+def _all_texts(trainer): return [t for row in _some(trainer.train_dataset) for t in _texts(trainer.data_collator([row]))]
 
 def whole_answers(
     texts: list,   # (token ids of a prompt, token ids of its answer that count in the loss)
@@ -248,13 +252,14 @@ def _examine(trainer, rows):
     data, tokenizer, n = trainer.train_dataset, trainer.processing_class, trainer.args.per_device_train_batch_size
     sides = [k for k in ("chosen", "rejected", "completion") if k in data.column_names]
     if not len(data): return [Check("answers", False, "no rows are left: all are longer than trainer.max_length")]
+    lengths, rows = [len(p) for p in data["prompt"]], _some(rows)
     with torch.random.fork_rng(), torch.no_grad():
         texts = _all_texts(trainer)
-        longest = sorted(range(len(data)), key=lambda i: len(data[i]["prompt"]))[-n:]
+        longest = sorted(range(len(data)), key=lengths.__getitem__)[-n:]
         batch = trainer._prepare_inputs(trainer.data_collator([data[i] for i in longest]))
         checks = [_start(trainer, batch)] if isinstance(trainer, PairTrainer) else []
         checks += [whole_answers(texts, tokenizer.eos_token_id), pad_apart(tokenizer), trains(trainer.model), _resumes(trainer),
-                   stable_template(tokenizer, [(p, a) for k in sides for p, a in zip(data["prompt"][:], data[k][:])])]
+                   stable_template(tokenizer, [(row["prompt"], row[k]) for row in _some(data) for k in sides])]
         if rows: checks += [no_nulls(rows), no_controls(texts, tokenizer, _skeleton(tokenizer, rows))]
         return checks + [memory_fits(_needs(trainer, batch), _there())]
 

@@ -6,6 +6,7 @@
 __all__ = ['run_eval', 'told']
 
 # %% ../nbs/11d_evaluation.ipynb #cd1c08c9
+import errno, os
 from pathlib import Path
 from .constrained import evaluate_constrained
 from .endpoints import evaluate_endpoint, is_url
@@ -14,6 +15,13 @@ from .models import load_model, load_tokenizer
 from .sspr import evaluate, save_result
 
 # %% ../nbs/11d_evaluation.ipynb #bddd30a7
+def _writable(file):
+    "A path whose folder is there and can be written: nobody waits for answers that cannot be kept."
+    (folder := Path(file).parent).mkdir(parents=True, exist_ok=True)
+    if os.access(folder, os.W_OK): return Path(file)
+    raise PermissionError(errno.EACCES, "nothing can be written there", str(folder))
+
+# %% ../nbs/11d_evaluation.ipynb #6ffdd66a
 def run_eval(
     model: str,                 # nano, a folder, an id of Hugging Face, or a URL
     cases: list,                # from `sspr.read_cases`
@@ -26,7 +34,7 @@ def run_eval(
     max_new_tokens: int = 256,  # longer answers are cut there
 ) -> dict:                      # the result that is in the file, with `measures`
     "Let a model answer, judge its answers, measure, and save."
-    out, how = Path(out), {"form": form, "style": style, "max_new_tokens": max_new_tokens}
+    out, how = _writable(out), {"form": form, "style": style, "max_new_tokens": max_new_tokens}
     part = out.with_name(f"{out.name}.part.jsonl")
     if is_url(model):
         result = evaluate_endpoint(model, cases, data, part, constrained=bool(engine), concurrency=batch_size, **how)

@@ -16,7 +16,7 @@ import rstr, yaml
 from .tools import ToolError, _deref, as_tool, call_schema, make_call, signature
 from .schema import KINDS, compiled
 from .negatives import MUTATORS, admits, negative, semantic_negative, shortfall
-from .triplets import gate, leak_audit, make_triplet, split_by_tool
+from .triplets import _digest, gate, leak_audit, make_triplet, split_by_tool
 
 # %% ../nbs/04_generate.ipynb #3a3ad5a5
 _HERE = Path(__file__).parent if "__file__" in globals() else Path("../tool_use_dpo")
@@ -489,7 +489,7 @@ def _triplet(tool, where, others, rng, kind, max_tools, counts, spare, seen, rep
     "One triplet, or None with the reason in the report."
     try:
         request, shown, call = _sample(tool, others, rng, max_tools)
-        key = " ".join(request.lower().split())
+        key = _digest(" ".join(request.lower().split()))
         bad = None if key in seen else _negative(call, shown, rng, kind, counts, spare)
     except (ValueError, ArithmeticError, RecursionError) as e:   # no arguments, or a schema that cannot be judged
         report["unsampled"][tool["name"]] = str(e)

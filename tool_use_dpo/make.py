@@ -143,8 +143,8 @@ def card(
 ):
     "Write the card of a triplet file, if there is one."
     from tool_use_dpo.quality import write_card
-    from tool_use_dpo.triplets import read_jsonl
+    from tool_use_dpo.triplets import Rows
     said = {k: ", ".join(map(str, v)) if isinstance(v, (list, tuple)) else v for k, v in options.items() if v not in (None, [], ())}
     cost = {k.replace("_", " "): told[k] for k in ("answers", "tokens_in", "tokens_out", "spent", "unconfirmed") if k in told}
     made = {"Made with": said} | ({"Cost, in tokens and dollars": cost} if cost else {}) | {"Discarded": told.get("discarded", {})}
-    if Path(out).exists(): write_card(out, read_jsonl(out), made)
+    if Path(out).exists(): write_card(out, Rows(out), made)

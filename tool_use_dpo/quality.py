@@ -7,6 +7,7 @@ __all__ = ['Similar', 'drop_similar', 'Excluded', 'decontaminate', 'diversity', 
 
 # %% ../nbs/03b_quality.ipynb #70fcc655
 import json, math, re
+from array import array
 from collections import Counter, defaultdict
 from pathlib import Path
 from .tools import as_tool
@@ -100,10 +101,10 @@ def _leaves(value):
 
 def _wording(row):
     "A request without the values of its call."
-    text = _bare(row["request"])
-    for v in filter(None, map(_bare, _leaves(list(json.loads(row["chosen"]).values())[1]))):
-        text = re.sub(rf"\b{re.escape(v)}\b", "…", text)
-    return re.sub(r"\d+", "…", text)
+    apart = lambda text: f" {text.replace(' ', '  ')} "   # (so that what is found are whole words)
+    text = apart(_bare(row["request"]))
+    for v in filter(None, map(_bare, _leaves(list(json.loads(row["chosen"]).values())[1]))): text = text.replace(apart(v), " … ")
+    return re.sub(r"\d+", "…", text.strip().replace("  ", " "))
 
 def _evenness(counts):
     "Entropy over its greatest value; 1 for a single kind."
@@ -111,20 +112,32 @@ def _evenness(counts):
     return -sum(k / total * math.log(k / total) for k in counts.values()) / math.log(len(counts)) if len(counts) > 1 else 1.0
 
 # %% ../nbs/03b_quality.ipynb #98a26914
+def _different(hashes):
+    "How many of them differ."
+    import numpy as np
+    return len(np.unique(np.array(hashes)))
+
 def diversity(
-    rows: list,   # triplets
-) -> dict:        # counts and shares, see above
+    rows: object,   # triplets, from anything that yields them
+) -> dict:          # counts and shares, see above
     "How varied the tools, the kinds and the wording of a file are."
-    called = Counter(next(iter(json.loads(r["chosen"]).values())) for r in rows)
-    words = [_bare(r["request"]).split() for r in rows]
-    grams = {n: [tuple(w[i:i + n]) for w in words for i in range(len(w) - n + 1)] for n in (1, 2, 3)}
-    starts = Counter(" ".join(w[:2]) for w in words)
-    return {"rows": len(rows), "tools": len(called), "evenness": round(_evenness(called), 3) if rows else 0,
-            "kinds": dict(Counter(r["violation"]["kind"] for r in rows).most_common()),
-            "requests": len({" ".join(w) for w in words}), "wordings": len(set(map(_wording, rows))),
-            "words": round(sum(map(len, words)) / max(1, len(rows)), 1),
-            **{f"distinct_{n}": round(len(set(g)) / max(1, len(g)), 3) for n, g in grams.items()},
-            "openings": {k: round(v / len(rows), 3) for k, v in starts.most_common(3)}}
+    called, starts, kinds, splits = Counter(), Counter(), Counter(), Counter()
+    requests, wordings, grams = array("q"), array("q"), {n: array("q") for n in (1, 2, 3)}   # hashes
+    for r in rows:
+        called[next(iter(json.loads(r["chosen"]).values()))] += 1
+        words = _bare(r["request"]).split()
+        starts[" ".join(words[:2])] += 1
+        kinds[r["violation"]["kind"]] += 1
+        splits[r["split"]] += 1
+        requests.append(hash(" ".join(words)))
+        wordings.append(hash(_wording(r)))
+        for n, many in grams.items(): many.extend(hash(tuple(words[i:i + n])) for i in range(len(words) - n + 1))
+    n = len(requests)
+    return {"rows": n, "tools": len(called), "evenness": round(_evenness(called), 3) if n else 0,
+            "kinds": dict(kinds.most_common()), "splits": dict(splits), "requests": _different(requests),
+            "wordings": _different(wordings), "words": round(len(grams[1]) / max(1, n), 1),
+            **{f"distinct_{k}": round(_different(g) / max(1, len(g)), 3) for k, g in grams.items()},
+            "openings": {k: round(v / n, 3) for k, v in starts.most_common(3)}}
 
 # %% ../nbs/03b_quality.ipynb #924cacf3
 def _table(counts):
@@ -134,14 +147,13 @@ def _table(counts):
 
 def write_card(
     path: str,          # the triplet file; the card is `path` with `.md` added
-    rows: list,         # its triplets
+    rows: object,       # its triplets
     made: dict,         # section → {what: value}, on how the file was made
 ) -> Path:              # where the card is
     "Write a card beside a file: how it was made, what is in it, and how varied it is."
     varied = diversity(rows)
-    kinds, openings = varied.pop("kinds"), varied.pop("openings")
-    splits = Counter(r["split"] for r in rows)
-    sections = {**made, "Splits": dict(splits), "Kinds of rejected answers": kinds, "Variety": varied,
+    kinds, openings, splits = (varied.pop(k) for k in ("kinds", "openings", "splits"))
+    sections = {**made, "Splits": splits, "Kinds of rejected answers": kinds, "Variety": varied,
                 "Most frequent openings, share": openings}
     text = [f"# {Path(path).name}", "", "Preference pairs for tool calls. Every rejected answer breaks its schema in exactly "
             "one place, and the line names it.", ""]

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from .analysis import _models, _ordered, _p, _percent, _points, _range, _share, compare, sample_size
 from .schema import KINDS
 from .tools import as_tool, signature
+from .triplets import _into
 
 # %% ../nbs/12b_report.ipynb #b6704881
 def _text(cell): return cell if isinstance(cell, str) else cell[0]
@@ -185,7 +186,7 @@ def figures(
             fig = draw(models)
             for kind in ("svg", "png"):
                 paths.append(out/f"{name}.{kind}")
-                fig.savefig(paths[-1], dpi=200, metadata={"Date": None} if kind == "svg" else None)
+                with _into(paths[-1]): fig.savefig(paths[-1], dpi=200, metadata={"Date": None} if kind == "svg" else None)
     return paths
 
 # %% ../nbs/12b_report.ipynb #6f4955d3
@@ -303,5 +304,7 @@ def report(
               for head, says, *rows in _sections(comparison)),
             "## How to read this", *_READING, *filter(None, [notes])]
     for name, content in (("report.md", "\n\n".join(text) + "\n"), ("report.html", page)):
-        (out/name).write_bytes(content.encode(errors="replace"))  # bytes: the hash needs these line ends
+        with _into(out/name):
+            (part := out/f"{name}.part").write_bytes(content.encode(errors="replace"))  # bytes: the hash needs these line ends
+            part.replace(out/name)
     return out/"report.html"

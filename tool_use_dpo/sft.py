@@ -24,7 +24,7 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer import utils as trl_utils
 from .chat import sft_rows
 from .models import SFTSettings, load_policy, load_tokenizer, quiet, save_model
-from .triplets import read_jsonl
+from .triplets import Rows
 
 # %% ../nbs/09_sft.ipynb #83ae7110
 class Alike(Sampler):
@@ -126,6 +126,8 @@ class _Whole:
         finally: self.args.output_dir = str(out)
         self.accelerator.wait_for_everyone()
         if self.is_world_process_zero():
+            for file in filter(Path.is_file, (out/"part"/name).rglob("*")):
+                with file.open("rb+") as f: os.fsync(f.fileno())
             if (out/name).exists(): shutil.rmtree(out/name)
             (out/"part"/name).rename(out/name)
             rotate_checkpoints(str(out), self.args.save_total_limit)
@@ -199,7 +201,7 @@ def open_run(
     rows: list = None,    # triplets; None: those of the split "train" in the file `config.data`
 ) -> list:                # the triplets; ValueError when there are none, or when the folder holds another run
     "Begin a run in its folder, or make sure that it is the same run."
-    if rows is None: rows = [r for r in read_jsonl(config.data) if r["split"] == "train"]
+    if rows is None: rows = Rows(config.data, "train")
     if not rows: raise ValueError(f"{config.data}: no triplets of the split 'train'")
     if os.environ.get("RANK", "0") != "0": return rows   # of several processes, the first writes
     text = json.dumps([r["id"] for r in rows])

@@ -6,7 +6,7 @@
 __all__ = ['read_cases', 'case_messages', 'prompt_of', 'from_native', 'judge', 'summarize', 'score', 'evaluate', 'save_result']
 
 # %% ../nbs/11_sspr.ipynb #cff65a70
-import json, os, re, sys, time
+import json, os, re, sys, time, warnings
 from collections import Counter
 from dataclasses import asdict
 from math import sqrt
@@ -16,7 +16,7 @@ from .bfcl import is_bfcl, read_bfcl, same
 from .chat import defuse, messages, render
 from .schema import KINDS, extract_json, violations
 from .tools import as_tool, call_schema, make_call, signature, split_call, to_openai
-from .triplets import _lines
+from .triplets import _digest, _into, _lines
 
 # %% ../nbs/11_sspr.ipynb #2a0eb229
 def _need(row, key, kind):
@@ -88,16 +88,22 @@ def _unfit(case, seen):
     calls = [make_call(g["name"], {k: v[0] for k, v in g["arguments"].items()}, form) for g in case["gold"]]
     try: violations(calls if _several(case) else calls[0], _schema(case, form))
     except ValueError: return "with a broken schema"
-    asked = json.dumps([case["request"], case["tools"]])
+    asked = _digest(json.dumps([case["request"], case["tools"]]))
     if "schema" in case and asked in seen: return "with a request already there"
     seen.add(asked)
 
 # %% ../nbs/11_sspr.ipynb #f35ab062
 def _rows(path):
     "Numbered case lines and triplets of a file: BFCL's questions become case lines, dialogues one line for each call."
-    lines = list(_lines(path))
-    if lines and is_bfcl(lines[0][1]): return read_bfcl(path, lines)
-    return [(number, turn) for number, row in lines for turn in _dialogue(row)]
+    _, first = next(iter(_lines(path)), (0, None))
+    if first and is_bfcl(first): return read_bfcl(path, list(_lines(path)))
+    return ((number, turn) for number, row in _lines(path) for turn in _dialogue(row))
+
+def _splits(path):
+    "The splits of the triplets in a file."
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")   # what there is to warn of is told when the cases are read
+        return {row.get("split") for _, row in _rows(path) if isinstance(row, dict) and "chosen" in row}
 
 def _dialogue(row):
     "A line; of a dialogue without gold, one case line for each of its turns that call."
@@ -127,9 +133,8 @@ def read_cases(
     calls: str = None,    # "one": requests that one call answers; "any": all; None: one where there are such
 ) -> list:                # cases; ValueError naming file, line and field, OSError if it cannot be read
     "The requests of a file; a note on stderr counts those left out."
-    cases, lines, seen, left_out = {}, _rows(path), set(), Counter()
-    splits = {row.get("split") for _, row in lines if isinstance(row, dict) and "chosen" in row}
-    for number, row in lines:
+    cases, splits, seen, left_out = {}, _splits(path), set(), Counter()
+    for number, row in _rows(path):
         if isinstance(row, str): raise ValueError(f"{path}:{number}: {row}")
         if split in splits and row.get("split") != split:
             left_out[f"of split {row.get('split')}"] += 1
@@ -341,9 +346,21 @@ def _difficulty(case):
             "tools": len(case["tools"])}
 
 # %% ../nbs/11_sspr.ipynb #96696cc2
+def _verdict(output, case, form):
+    "What `judge` says; where it cannot say anything, an answer that failed, and why."
+    try: return judge(output, case, form)
+    except ValueError as e:
+        fault = {"kind": "other_schema_error", "path": "", "keyword": _UNJUDGED, "message": f"cannot be judged: {e}"}
+        return {**judge("", case, form), "output": output, "violations": [fault]}
+
+_UNJUDGED = "unjudged"   # in the place of a keyword
+
+
+
+# %% ../nbs/11_sspr.ipynb #ba103b11
 def _row(answer, case, form):
     "The verdict on an answer (output None: the prompt was too long), with what a reader needs to follow it."
-    row = judge(answer["output"] or "", case, form)
+    row = _verdict(answer["output"] or "", case, form)
     if answer["output"] is None: row["violations"][0]["message"] = "not answered: the prompt is too long"
     return {**row, **{k: v for k, v in answer.items() if k != "output"}, **{k: case[k] for k in ("request", "gold")},
             "tools": [signature(t, True) for t in case["tools"]], "difficulty": _difficulty(case)}
@@ -364,6 +381,8 @@ def score(
         own = [a["output"] and from_native(a["output"], c, form) for a, c in zip(answers, cases)]
         answers = [{**a, "output": o} | ({} if o == a["output"] else {"raw": a["output"]}) for a, o in zip(answers, own)]
     rows = [_row(a, case, form) for a, case in zip(answers, cases)]
+    odd = [v["message"] for row in rows for v in row["violations"] if v["keyword"] == _UNJUDGED]
+    if odd: print(f"{len(odd)} answers cannot be judged and count as failures; the first: {odd[0]}", file=sys.stderr)
     return summarize(rows, name, data, seconds, sum(a["tokens"] or 0 for a in answers))
 
 # %% ../nbs/11_sspr.ipynb #586f0507
@@ -393,11 +412,15 @@ def save_result(
     path: str,     # the file; its folder is made if it is not there
 ) -> Path:         # the file; ValueError if the result is not JSON, OSError if it cannot be written
     "Write a result as JSON, whole or not at all."
-    path, text = Path(path), json.dumps(result, indent=1, allow_nan=False)
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text + "\n", encoding="utf-8")
+        with _into(path), part.open("w", encoding="utf-8") as f:
+            json.dump(result, f, indent=1, allow_nan=False)
+            f.write("\n")
+            f.flush()
+            os.fsync(f.fileno())
         part.replace(path)
     finally: part.unlink(missing_ok=True)
     return path

@@ -1,19 +1,25 @@
 """The long form of nbs/19_trust.ipynb: fuzzers, two validators against each other, and faults in every stage.
 
-    python tools/trust.py                       all of it, in at most half an hour; writes benchmarks/trust.json
-    python tools/trust.py --only kill           only what has this in its name; the other rows stay as they are
+    python tools/trust.py                       all of it, in at most half an hour; writes benchmarks/trust.json and SECURITY.md
+    python tools/trust.py --only SIGKILL disk    only what has one of these in its name; the other rows stay as they are
     python tools/trust.py --minutes 1 --kills 5  shorter
 
-A row of the table counts cases tried, cases that ended as they should, and data lost. The exit code is 1 if one did not.
+A row of the table counts cases tried, cases that ended as they should, and data lost, and has the seconds of processor time
+that it took. The exit code is 1 if a case did not end well.
 """
 import argparse
+import ctypes
+import errno
+import itertools
 import json
+import math
 import multiprocessing
 import os
 import random
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +29,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TABLE, CORPUS = ROOT / "benchmarks" / "trust.json", ROOT / "benchmarks" / "trust_corpus"
+TABLE, CORPUS, SECURITY = ROOT / "benchmarks" / "trust.json", ROOT / "benchmarks" / "trust_corpus", ROOT / "SECURITY.md"
 CANARY = "sk-canary-1f3a9c77d2"
 PIECES = ['{', '}', '[', ']', '"', ':', ',', '\\', '{"tool": "t", "parameters": ', '{"a": "x"}', '"a":', "1e9", "-", "null", "NaN",
           "\\ud800", "\x00", "\u2028", "<tool_call>", "[TOOL_CALLS]", "```json\n", "😀", "\ud800", " "]
@@ -67,22 +73,24 @@ def scoring():
     return check
 
 
+def in_turns(minutes, holds, *strategies):
+    "Try a property on what hypothesis makes up, 500 examples at a time, until the time is over; it raises where it is wrong."
+    from hypothesis import HealthCheck, given, seed, settings, strategies as st
+    tried, end = itertools.count(), time.process_time() + 60 * minutes
+    how = settings(max_examples=500, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    for turn in itertools.count():
+        if time.process_time() > end: return (n := next(tried)), n, 0
+        seed(turn)(how(given(st.tuples(*strategies))(lambda made: next(tried) < 0 or holds(*made))))()
+
+
 def hypothesis_texts(minutes, kills):
     "Scoring path, texts by hypothesis"
-    from hypothesis import given, settings, strategies as st
-    tried, check, end = [0], scoring(), time.time() + 60 * minutes
-
-    @settings(max_examples=100_000, derandomize=True, database=None, deadline=None)
-    @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=40).map("".join))
-    def withstands(text):
-        if time.time() > end: return
-        check(text)
-        tried[0] += 1
-    withstands()
-    return tried[0], tried[0], 0
+    from hypothesis import strategies as st
+    check = scoring()
+    return in_turns(minutes, check, st.lists(st.sampled_from(PIECES) | st.text(max_size=4), max_size=40).map("".join))
 
 
-ATHERIS = """
+ATHERIS = """#!{python}
 import sys, atheris
 with atheris.instrument_imports(include=["tool_use_dpo.schema", "tool_use_dpo.sspr", "json"]):
     import tool_use_dpo.schema, tool_use_dpo.sspr
@@ -98,13 +106,19 @@ atheris.Fuzz()
 
 def atheris_texts(minutes, kills):
     "Scoring path, bytes by atheris, led by coverage"
-    with tempfile.TemporaryDirectory() as new:
-        command = [sys.executable, "-c", ATHERIS.format(tools=str(ROOT / "tools")), new, str(CORPUS), "-max_len=400",
-                   f"-max_total_time={max(5, int(60 * minutes))}", "-print_final_stats=1", f"-artifact_prefix={new}/"]
-        done = subprocess.run(command, capture_output=True, text=True)
+    import atheris   # noqa: F401  (so that the row is left out where it is not installed)
+
+    def fuzz(*words):
+        done = subprocess.run([script, *words, "-max_len=400", f"-artifact_prefix={folder}/"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-2000:]
-        for file in sorted(Path(new).iterdir(), key=lambda f: f.stat().st_size)[:200]: shutil.copy(file, CORPUS / file.name[:16])
-    n = int(re.search(r"number_of_executed_units:\s*(\d+)", done.stderr)[1])
+        return done.stderr
+    with tempfile.TemporaryDirectory() as folder:
+        (new := Path(folder, "new")).mkdir()
+        (script := Path(folder, "fuzz")).write_text(ATHERIS.format(python=sys.executable, tools=str(ROOT / "tools")))
+        script.chmod(0o755)   # (merging starts it again)
+        said = fuzz(new, CORPUS, f"-runs={int(20_000 * minutes)}", f"-max_total_time={int(300 * minutes)}", "-print_final_stats=1")
+        fuzz("-merge=1", CORPUS, new)   # what reaches code that the corpus does not
+    n = int(re.search(r"number_of_executed_units:\s*(\d+)", said)[1])
     return n, n, 0
 
 
@@ -151,17 +165,12 @@ EXPLAINED = {   # where the two judges may differ, and why; whatever is not here
 def differential(minutes, kills):
     "Verdict against jsonschema-rs, generated schemas"
     import jsonschema_rs
-    from hypothesis import given, settings, strategies as st
+    from hypothesis import strategies as st
     from tool_use_dpo.schema import SchemaError, violations
-    whole, values = schemas(st)
-    tried, explained, end = [0], {k: 0 for k in EXPLAINED}, time.time() + 60 * minutes
+    explained = {k: 0 for k in EXPLAINED}
 
-    @settings(max_examples=100_000, derandomize=True, database=None, deadline=None, suppress_health_check=list(__import__("hypothesis").HealthCheck))
-    @given(whole, values)
     def agree(schema, value):
-        if time.time() > end: return
         text = json.dumps(schema)
-        tried[0] += 1
         try: ours = violations(json.dumps(value), schema) == []
         except SchemaError as e:
             assert "refers to itself" in str(e) and '"$ref"' in text, (schema, value, e)
@@ -171,9 +180,9 @@ def differential(minutes, kills):
         except ValueError as e: raise AssertionError((schema, value, e)) from None
         if ours != theirs and re.search(r"\d{16,}|1e\+?300", text + json.dumps(value)): explained["float"] += 1
         else: assert ours == theirs, (schema, value, ours)
-    agree()
+    told = in_turns(minutes, agree, *schemas(st))
     print(f"    explained: {explained}")
-    return tried[0], tried[0], 0
+    return told
 
 
 class Teach(BaseHTTPRequestHandler):
@@ -200,14 +209,15 @@ def leaves(v):
 class Stages:
     "The six stages as commands on a folder, and what each leaves."
     def __init__(self):
+        import openai   # noqa: F401  (this and what follows, so that forks have it)
         import torch
-        from tool_use_dpo import analysis, cli, doctor, dpo, evaluation, models, report, sft, sspr, teacher   # (so that forks have them)
+        from tool_use_dpo import analysis, cli, doctor, dpo, evaluation, models, report, sft, sspr, teacher   # noqa: F401
         from tool_use_dpo.generate import generate
         from tool_use_dpo.triplets import append_jsonl
         from transformers import Qwen2Config, Qwen2ForCausalLM, set_seed
         torch.set_num_threads(1)
-        self.cli, self.work, w = cli, Path(tempfile.mkdtemp()), None
-        self.work = w = Path(tempfile.mkdtemp())
+        self.cli, self.work = cli, Path(tempfile.mkdtemp())
+        w = self.work
         tokenizer = models.load_tokenizer("nano")
         set_seed(0)
         shape = Qwen2Config(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
@@ -221,6 +231,7 @@ class Stages:
                   "warmup_steps": 0, "gradient_checkpointing": False, "logging_steps": 1, "save_steps": 2}
         (w / "c.yaml").write_text("".join(f"{k}: {json.dumps(v)}\n" for k, v in common.items()))
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Teach)
+        self.server.handle_error = lambda *_: None   # (who asks may be killed while it does)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
         for name in "ab": self.call(["eval", "--model", w / "base", "--data", w / "test.jsonl", "--out", w / f"{name}.json", "--max-new-tokens", 8])
@@ -228,7 +239,7 @@ class Stages:
     def words(self, stage, out):
         "The command of a stage; the same one again goes on."
         w = self.work
-        return {"data": ["data", "--n", 400, "--out", out / "t.jsonl", "--resume"],
+        return {"data": ["data", "--n", 1600, "--out", out / "t.jsonl", "--resume"],
                 "teacher": ["data", "--n", 25, "--out", out / "t.jsonl", "--teacher", "m", "--base-url", self.url, "--concurrency", 1, "--resume"],
                 "sft": ["sft", "--config", w / "c.yaml", "--set", f"output_dir={out}"],
                 "dpo": ["dpo", "--config", w / "c.yaml", "--set", f"output_dir={out}"],
@@ -246,7 +257,8 @@ class Stages:
         "A process that runs a command."
         def run():
             sys.stdout = sys.stderr = open(self.work / "said", "w", buffering=1)
-            os.environ["OPENAI_API_KEY"] = CANARY
+            os.environ |= {"OPENAI_API_KEY": CANARY, "CUDA_VISIBLE_DEVICES": ""}
+            sys.addaudithook(self.offline)
             if spoil: spoil()
             sys.argv = ["tool-use-dpo", *map(str, words)]
             self.cli.main()
@@ -254,11 +266,17 @@ class Stages:
         process.start()
         return process
 
+    def offline(self, event, args):
+        "There is no network: only the teacher's server, and a port where nobody listens."
+        if event == "socket.connect" and args[1] not in (("127.0.0.1", self.server.server_port), ("127.0.0.1", 9)):
+            raise OSError(errno.ENETUNREACH, f"no network: {args[1]}")
+
     def call(self, words, spoil=None):
         "Run a command to its end; its exit code and what it said."
         process = self.start(words, spoil)
         process.join(300)
-        if process.is_alive(): process.kill()
+        process.kill()   # (nothing, if it has ended)
+        process.join()
         return process.exitcode, (self.work / "said").read_text()
 
 
@@ -284,38 +302,45 @@ def killed(stage):
     def part(minutes, kills):
         s, rng = stages(), random.Random(stage)
         whole, seconds = undisturbed(s, stage)
-        killed = survived = ends = lost = 0
+        killed = ends = lost = 0
         while killed < kills or ends == 0:
             out = s.work / f"{stage}-{ends}"
             process = s.start(s.words(stage, out)) if killed < kills else None
             if process:
                 process.join(rng.uniform(0, seconds))
-                killed += process.is_alive()
-                again = process.is_alive()
-                process.kill()
+                process.kill()   # (nothing, if it has ended)
                 process.join()
-                if again and killed < kills: continue
+                killed += process.exitcode == -signal.SIGKILL
+                if process.exitcode == -signal.SIGKILL and killed < kills: continue
             code, said = s.call(s.words(stage, out))
             same = code == 0 and s.left(stage, out) == whole
             lost += not same
             if not same: print(f"    {stage}: exit code {code}: {said[-300:]}")
             ends += 1
-        return killed, killed if not lost else killed - lost, lost
+        return killed, killed - lost, lost
     part.__doc__ = f"{stage}: SIGKILL at random moments"
     return part
 
 
-def full():
-    "No file may grow beyond some kilobytes, as on a full disk."
-    import signal
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, resource.RLIM_INFINITY))
+def full(size):
+    "No file may grow beyond so many bytes, as on a full disk."
+    def spoil():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    return spoil
 
 
 def jumping():
     "The clock jumps by days, to and fro."
-    real = time.time
-    time.time = lambda: real() + random.choice((-1, 1)) * random.uniform(0, 1e6)
+    real, rng = time.time, random.Random(0)
+    time.time = lambda: real() + rng.uniform(-1e6, 1e6)
+
+
+def locked(folder):
+    "A folder that may not be written, not even by the superuser, who loses all powers beyond those of the owner."
+    folder.mkdir()
+    folder.chmod(0o555)
+    return lambda: ctypes.CDLL(None).capset((ctypes.c_uint32 * 2)(0x20080522), (ctypes.c_uint32 * 6)())
 
 
 def faulty(stage):
@@ -324,17 +349,17 @@ def faulty(stage):
         s, bad = stages(), 0
         whole, _ = undisturbed(s, stage)
         out = s.work / f"{stage}-faulty"
-        code, said = s.call(s.words(stage, out), full)
-        if not code or "Traceback" in said: bad += print(f"    {stage}, full disk: {code}: {said[-400:]}") or 1
+        sizes = (3_000, 100_000) if stage in ("sft", "dpo") else (3_000,)   # (the second is full at the first checkpoint)
+        for size in sizes:
+            code, said = s.call(s.words(stage, out), full(size))
+            if not code or "Traceback" in said: bad += print(f"    {stage}, full disk: {code}: {said[-400:]}") or 1
         code, said = s.call(s.words(stage, out), jumping)
         if code or s.left(stage, out) != whole: bad += print(f"    {stage}, again, clock jumping: {code}: {said[-400:]}") or 1
-        locked = s.work / f"{stage}-locked"
-        locked.mkdir()
-        locked.chmod(0o555)
-        where = locked / "x" if os.geteuid() else Path("/proc/none")     # (the superuser may write everywhere but there)
-        code, said = s.call(s.words(stage, where))
+        folder = s.work / f"{stage}-locked"
+        code, said = s.call(s.words(stage, folder), locked(folder))
         if not code or "Traceback" in said: bad += print(f"    {stage}, read-only: {code}: {said[-400:]}") or 1
-        return 3, 3 - bad, bad
+        tried = len(sizes) + 2
+        return tried, tried - bad, bad
     part.__doc__ = f"{stage}: disk full, read-only, clock jumping"
     return part
 
@@ -360,10 +385,25 @@ def canary(minutes, kills):
 FOUND = json.loads(TABLE.read_text())["found"] if TABLE.exists() else []
 
 
+def spent():
+    "Seconds of processor time, of this process and of those that it started and that have ended."
+    return sum(r.ru_utime + r.ru_stime for r in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+
+
+def keep(rows):
+    "Write the table, for programs and into SECURITY.md."
+    TABLE.write_text(json.dumps({"command": "python tools/trust.py", "rows": rows, "found": FOUND}, indent=1, ensure_ascii=False) + "\n",
+                     encoding="utf-8")
+    lines = ["| what | cases tried | survived | lost | processor seconds |", "|---|---:|---:|---:|---:|"]
+    lines += [f"| {r['what']} | {r['tried']:,} | {r['survived']:,} | {r['lost']} | {r['seconds']:,} |" for r in rows]
+    head, begin, old = SECURITY.read_text(encoding="utf-8").partition("<!-- table -->\n")
+    SECURITY.write_text(head + begin + "\n".join(lines) + "\n" + "".join(old.partition("<!-- end -->")[1:]), encoding="utf-8")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", default="", help="parts with this in their name")
-    parser.add_argument("--minutes", type=float, default=3, help="of each fuzzer (default: 3)")
+    parser.add_argument("--only", nargs="+", default=[""], help="parts with one of these in their name")
+    parser.add_argument("--minutes", type=float, default=1, help="of processor time of each fuzzer (default: 1)")
     parser.add_argument("--kills", type=int, default=20, help="of each stage (default: 20)")
     args = parser.parse_args()
     parts = [corpus, hypothesis_texts, atheris_texts, differential, *map(killed, NAMES), *map(faulty, NAMES), no_network, canary]
@@ -371,18 +411,18 @@ def main():
     rows = {}
     CORPUS.mkdir(exist_ok=True)
     for part in parts:
-        what, began = part.__doc__, time.time()
-        if args.only not in what and args.only != part.__name__:
+        what, began = part.__doc__, spent()
+        if not any(only in what or only == part.__name__ for only in args.only):
             if what in old: rows[what] = old[what]
             continue
         try: tried, survived, lost = part(args.minutes, args.kills)
         except ImportError as e:
             print(f"{what}: left out, {e}")
             continue
-        rows[what] = {"what": what, "tried": tried, "survived": survived, "lost": lost, "seconds": round(time.time() - began)}
+        rows[what] = {"what": what, "tried": tried, "survived": survived, "lost": lost, "seconds": math.ceil(spent() - began)}
         print(f"{what:50} {tried:8,} tried {survived:8,} survived {lost:3} lost {rows[what]['seconds']:5} s", flush=True)
-        TABLE.write_text(json.dumps({"rows": [*rows.values(), *(r for w, r in old.items() if w not in rows)], "found": FOUND}, indent=1,
-                                    ensure_ascii=False) + "\n", encoding="utf-8")
+        keep([*rows.values(), *(r for w, r in old.items() if w not in rows)])
+    for s in STAGES: shutil.rmtree(s.work)
     sys.exit(any(r["survived"] < r["tried"] or r["lost"] for r in rows.values()))
 
 

@@ -133,7 +133,43 @@ def package(folder):
     return [table(["", ""], rows), "Made with `python benchmarks/package.py`."]
 
 
-SECTIONS = {"demo": demo, "dpo_step": dpo_step, "evaluate": evaluate, "constrained": constrained, "tokens_cost": tokens_cost, "package": package}
+def scale(folder):
+    "## How time and memory grow"
+    r = read("scale.json")
+    sizes = sorted({run["n"] for step in r["steps"].values() for run in step["runs"]})
+    rows = []
+    for name, step in r["steps"].items():
+        at, last = {run["n"]: run for run in step["runs"]}, step["runs"][-1]
+        rows.append((f"{name}: {step['what']}", *(f"{at[n]['seconds']:,.1f} s, {at[n]['megabytes']:,} MB" if n in at else "" for n in sizes),
+                     f"{1e6 * last['seconds'] / last['n']:,.0f} µs", step["exponent"]))
+
+    def draw(axes, colors):
+        for i, (name, step) in enumerate(r["steps"].items()):
+            axes.plot([run["n"] for run in step["runs"]], [run["seconds"] for run in step["runs"]], "o-", lw=1, ms=3, color=colors[i % 3])
+            axes.annotate(name, (step["runs"][-1]["n"], step["runs"][-1]["seconds"]), (4, 0), textcoords="offset points", va="center", fontsize=7)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("triplets")
+        axes.set_ylabel("seconds")
+
+    return ["From making triplets to reading them for training, each step in a process of its own. With N triplets there are N/10 tools, and "
+            "N/10 requests to evaluate on. Seconds grow as N to the power of the last column (1 is linear); memory is the peak of the "
+            "process, libraries included.", picture("scale", "Seconds of each step over the number of triplets", draw, folder),
+            table(["step", *(f"{n:,} triplets" for n in sizes), "per triplet", "exponent"], rows), f"Made with `{r['command']}`."]
+
+
+def trust(folder):
+    "## Faults, and inputs of strangers"
+    r = read("trust.json")
+    rows = [(row["what"], f"{row['tried']:,}", f"{row['survived']:,}", row["lost"], f"{row['seconds']:,}") for row in r["rows"]]
+    return ["Cases of a fuzzer are texts, bytes or schemas; of a stage, kills or faults, each followed by the same command again, whose end "
+            "result must be that of an undisturbed run.", table(["what", "cases tried", "survived", "lost", "processor seconds"], rows),
+            "What was found so, and what was done about it:", table(["found", "mended"], [[text.replace("|", "\\|") for text in (f["what"], f["mended"])] for f in r["found"]]),
+            f"Made with `{r['command']}`."]
+
+
+SECTIONS = {"demo": demo, "dpo_step": dpo_step, "evaluate": evaluate, "constrained": constrained, "tokens_cost": tokens_cost, "scale": scale, "trust": trust,
+            "package": package}
 
 
 def others(done):
