@@ -90,8 +90,14 @@ class _Yaml(yaml.SafeLoader): pass
 _Yaml.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), "-+0123456789")
 
 # %% ../nbs/07_models.ipynb #09044fbe
+def _shipped(path):
+    "The path; where it is `configs/NAME` and nothing is there, that of the config which comes with the package."
+    path, own = Path(path), Path(str(files("tool_use_dpo")))
+    if path.exists() or path.parent != Path("configs"): return path
+    return next((f for f in (own/path, own.parent/path) if f.exists()), path)   # installed, or in the checkout
+
 def _read_yaml(path):
-    try: values = yaml.load(Path(path).read_text(encoding="utf-8"), _Yaml) or {}
+    try: values = yaml.load(_shipped(path).read_text(encoding="utf-8"), _Yaml) or {}
     except OSError as e: raise FileNotFoundError(f"{path}: cannot read this config ({e.strerror})") from None
     except yaml.YAMLError as e: raise ValueError(f"{path}: not YAML: {' '.join(str(e).split())}") from None
     if isinstance(values, dict): return values
