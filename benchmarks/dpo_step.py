@@ -13,7 +13,8 @@ TRL 1.15 (what this project pins, for Unsloth) cannot score answers on a CPU wit
 TRL 1.16.0, fetched with pip for this run only. `--trl installed` takes the installed one: TRL 1.15 then runs on this
 project's `_TorchHead`, which scores the answers only, while TRL 1.16 scores every position on a CPU.
 """
-import argparse, ctypes, dataclasses, json, os, statistics, subprocess, sys, tempfile, time
+import argparse, dataclasses, json, os, statistics, subprocess, sys, tempfile, time
+from itertools import accumulate
 from pathlib import Path
 
 PEER = "1.16.0"
@@ -41,6 +42,8 @@ def arguments():
 
 
 if __name__ == "__main__" and (asked := arguments()).trl != "installed": sys.exit(with_trl(asked.trl))
+
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")                # the profiler is used for its counts only
 
 import torch
 import trl
@@ -120,12 +123,10 @@ def hwm():
 
 
 def peak(trainer, inputs):
-    "Peak MB of a step above what was there before. Freed memory goes back to the system first, which costs time."
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = hwm()
-    step(trainer, inputs)
-    return hwm() - before
+    "Peak MB of the tensors that a step makes."
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile: step(trainer, inputs)
+    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
+    return max(accumulate(e.nbytes() for e in sorted(events, key=lambda e: e.start_ns()))) / 2**20
 
 
 def step(trainer, inputs):
@@ -144,8 +145,7 @@ def compare(prompt, vocab, runs, trainers, common=0):
     with torch.no_grad(): chosen, rejected = trainers["ours"].compute_ref_log_probs(trainers["ours"].model, inputs)
     cached = {**inputs, "ref_chosen_logps": chosen, "ref_rejected_logps": rejected}
     given = {v: inputs if v == "trl" else cached for v in VARIANTS}
-    for v in VARIANTS: step(trainers[v], given[v])             # warms up
-    memory, seen = {v: peak(trainers[v], given[v]) for v in VARIANTS}, {v: [] for v in VARIANTS}
+    memory, seen = {v: peak(trainers[v], given[v]) for v in VARIANTS}, {v: [] for v in VARIANTS}   # warms up, too
     for _ in range(runs):
         for v in VARIANTS: seen[v].append(step(trainers[v], given[v]))
     _, loss, grad = seen["trl"][-1]

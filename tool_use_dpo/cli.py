@@ -150,6 +150,7 @@ _Style = Annotated[Literal["signature", "json", "template"], typer.Option(
 _Calls = Annotated[Literal["one", "any"], typer.Option(
     help="Requests that one call answers, or all, asked for a list of calls; by default one where there are such.")]
 _Engine = Annotated[Literal["xgrammar", "llguidance"], typer.Option(help="What holds a local model to the schema.")]
+_Backend = Annotated[Literal["transformers", "vllm"], typer.Option(help="What runs a local model; vllm needs a GPU.")]
 _Model = Annotated[str, typer.Option(help="nano, a folder, or an id of Hugging Face.")]
 _Tokens = Annotated[int, typer.Option(min=1, help="Longer answers are cut there.")]
 
@@ -374,7 +375,7 @@ def evaluate(
     calls: _Calls = None,
     form: _Form = "tool", style: _Style = "signature",
     constrained: Annotated[bool, typer.Option("--constrained", help="Hold answers to the call schema.")] = False,
-    engine: _Engine = "xgrammar",
+    engine: _Engine = "xgrammar", backend: _Backend = "transformers",
     batch_size: Annotated[int, typer.Option(min=1, help="Requests answered side by side.")] = 32,
     max_new_tokens: _Tokens = 256,
     as_json: _Json = False,
@@ -386,7 +387,7 @@ def evaluate(
     cases, out = read_cases(data, n, split, calls), out or Path("runs", "eval", f"{_slug(model)}-{data.stem}.json")
     engine = engine if constrained else None
     from tool_use_dpo.triplets import alone
-    with alone(out): result = run_eval(model, cases, data.name, out, engine, batch_size, form, style, max_new_tokens)
+    with alone(out): result = run_eval(model, cases, data.name, out, engine, batch_size, form, style, max_new_tokens, backend)
     shown = {k: v for k, v in result.items() if k != "rows"} | {"out": str(out)}
     print(json.dumps(shown, ensure_ascii=False)) if as_json else _show_result(result, out)
 

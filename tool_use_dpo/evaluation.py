@@ -6,13 +6,16 @@
 __all__ = ['run_eval', 'told']
 
 # %% ../nbs/11d_evaluation.ipynb #cd1c08c9
-import errno, os
+import errno, os, time
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from .answers import to_text
 from .constrained import evaluate_constrained
 from .endpoints import evaluate_endpoint, is_url
 from .measures import measures
-from .models import load_model, load_tokenizer
-from .sspr import evaluate, save_result
+from .models import _base_of, _folder, load_model, load_tokenizer
+from .sspr import _schema, evaluate, prompt_of, save_result, score
 
 # %% ../nbs/11d_evaluation.ipynb #bddd30a7
 def _writable(file):
@@ -22,6 +25,25 @@ def _writable(file):
     raise PermissionError(errno.EACCES, "nothing can be written there", str(folder))
 
 # %% ../nbs/11d_evaluation.ipynb #6ffdd66a
+def _by_vllm(model, cases, name, data, bound, form, style, max_new_tokens):
+    "The result of a model that vLLM runs."
+    if not find_spec("vllm"): raise ImportError("vLLM is not installed: pip install vllm, or leave the backend to transformers")
+    if _base_of(model): raise ValueError(f"{model}: an adapter; merge it first: tool-use-dpo merge --adapter {model} --out FOLDER")
+    from vllm import LLM, SamplingParams
+    from vllm.sampling_params import StructuredOutputsParams
+    tokenizer, llm = load_tokenizer(model), LLM(model=_folder(model), seed=0)
+    ends, most = {tokenizer.eos_token_id}, llm.model_config.max_model_len - max_new_tokens
+    ids = [tokenizer(prompt_of(tokenizer, c, form, style), add_special_tokens=False)["input_ids"] for c in cases]
+    fit, start = [i for i, x in enumerate(ids) if len(x) <= most], time.perf_counter()
+    held = [StructuredOutputsParams(json=_schema(cases[i], cases[i].get("form", form))) if bound else None for i in fit]
+    how = [SamplingParams(temperature=0, max_tokens=max_new_tokens, stop_token_ids=[*ends], structured_outputs=x) for x in held]
+    said = dict(zip(fit, llm.generate([{"prompt_token_ids": ids[i]} for i in fit], how)))
+    seconds, found = time.perf_counter() - start, {i: list(x.outputs[0].token_ids) for i, x in said.items()}
+    answers = [{"output": to_text(tokenizer, found[i], ends) if i in found else None, "tokens": len(found.get(i, ()))}
+               for i in range(len(cases))]
+    return score(answers, cases, name, data, form, style, seconds)
+
+# %% ../nbs/11d_evaluation.ipynb #6095912b
 def run_eval(
     model: str,                 # nano, a folder, an id of Hugging Face, or a URL
     cases: list,                # from `sspr.read_cases`
@@ -32,18 +54,18 @@ def run_eval(
     form: str = "tool",         # as for `sspr.case_messages`
     style: str = "signature",   # as for `sspr.case_messages`
     max_new_tokens: int = 256,  # longer answers are cut there
+    backend: str = "transformers",   # what runs a local model: or "vllm", with an engine of its own
 ) -> dict:                      # the result that is in the file, with `measures`
     "Let a model answer, judge its answers, measure, and save."
     out, how = _writable(out), {"form": form, "style": style, "max_new_tokens": max_new_tokens}
     part = out.with_name(f"{out.name}.part.jsonl")
     if is_url(model):
         result = evaluate_endpoint(model, cases, data, part, constrained=bool(engine), concurrency=batch_size, **how)
+    elif backend == "vllm": result = _by_vllm(model, cases, model, data, bool(engine), **how)
     else:
-        known = load_model(model), load_tokenizer(model), cases, model, data
-        if engine: result = evaluate_constrained(*known, engine, batch_size=batch_size, **how)
-        else: result = evaluate(*known, batch_size=batch_size, **how)
-    rows = result.pop("rows")
-    result = {**result, "measures": measures(rows), "rows": rows}
+        by = partial(evaluate_constrained, engine=engine) if engine else evaluate
+        result = by(load_model(model), load_tokenizer(model), cases, model, data, batch_size=batch_size, **how)
+    result |= {"measures": measures(result["rows"]), "rows": result.pop("rows")}
     save_result(result, out)
     part.unlink(missing_ok=True)
     return result
