@@ -5,8 +5,8 @@
     python benchmarks/scale.py --steps checked loaded --folder F                  only these steps, files kept in F
 
 With N triplets there are N/10 tools and N/10 lines to evaluate on. Each step runs in a process of its own, so that its peak of
-memory, libraries included, is its own. The exponent p is the slope of log(seconds) over log(N), where seconds are those beyond
-the libraries' loading: 1 is linear growth.
+memory, libraries included, is its own. Seconds are processor time, without the loading of libraries. The exponent is the slope of
+log(seconds) over log(N): 1 is linear growth.
 """
 import argparse
 import itertools
@@ -113,15 +113,15 @@ STEPS = {f.__name__: f for f in (tools, made, described, checked, deduplicated, 
 
 
 def measured(step, folder, n):
-    "Seconds of a step, after what it needs is loaded, and its megabytes."
+    "Processor seconds of a step, after what it needs is loaded, and its megabytes."
     receive, send = multiprocessing.Pipe(False)
 
     def run():
         work = step(folder, n)
         next(work)
-        began = time.perf_counter()
+        began = time.process_time()
         next(work, None)
-        send.send((time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+        send.send((time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
     process = multiprocessing.get_context("fork").Process(target=run)
     process.start()
     send.close()

@@ -6,7 +6,7 @@
 __all__ = ['run_eval', 'told']
 
 # %% ../nbs/11d_evaluation.ipynb #cd1c08c9
-import errno, os, time
+import tempfile, time
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,8 +21,9 @@ from .sspr import _schema, evaluate, prompt_of, save_result, score
 def _writable(file):
     "A path whose folder is there and can be written: nobody waits for answers that cannot be kept."
     (folder := Path(file).parent).mkdir(parents=True, exist_ok=True)
-    if os.access(folder, os.W_OK): return Path(file)
-    raise PermissionError(errno.EACCES, "nothing can be written there", str(folder))
+    try: tempfile.TemporaryFile(dir=folder).close()
+    except OSError as e: raise OSError(e.errno, f"nothing can be written there ({e.strerror})", str(folder)) from None
+    return Path(file)
 
 # %% ../nbs/11d_evaluation.ipynb #6ffdd66a
 def _by_vllm(model, cases, name, data, bound, form, style, max_new_tokens):

@@ -150,10 +150,10 @@ def scale(folder):
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel("triplets")
-        axes.set_ylabel("seconds")
+        axes.set_ylabel("processor seconds")
 
     return ["From making triplets to reading them for training, each step in a process of its own. With N triplets there are N/10 tools, and "
-            "N/10 requests to evaluate on. Seconds grow as N to the power of the last column (1 is linear); memory is the peak of the "
+            "N/10 requests to evaluate on. Seconds of processor time grow as N to the power of the last column (1 is linear); memory is the peak of the "
             "process, libraries included.", picture("scale", "Seconds of each step over the number of triplets", draw, folder),
             table(["step", *(f"{n:,} triplets" for n in sizes), "per triplet", "exponent"], rows), f"Made with `{r['command']}`."]
 
