@@ -1,7 +1,7 @@
 """How far is a merged model from the adapter that was trained, with weights in float32, bfloat16 and 4-bit NF4?
 
     pip install bitsandbytes         # beside this project
-    python benchmarks/merge.py [--rows 1500] [--n 100] [--json FILE]
+    python benchmarks/merge.py [--rows 400] [--n 50] [--json FILE]
 
 nano gets an adapter (RSLoRA r 32) by SFT over its 4-bit weights, `merge` adds it to the weights as they were before they
 were rounded, and the answers of three models are compared with those of the model as it was trained (4-bit weights and the
@@ -25,8 +25,8 @@ from tool_use_dpo.sspr import _case, case_messages, evaluate
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1500)
-    parser.add_argument("--n", type=int, default=100)
+    parser.add_argument("--rows", type=int, default=400)
+    parser.add_argument("--n", type=int, default=50)
     parser.add_argument("--json", type=Path)
     args, tokenizer, found = parser.parse_args(), load_tokenizer("nano"), []
     rows = list(generate(args.rows, load_catalogue("train"), seed=0, split="train"))

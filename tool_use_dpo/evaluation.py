@@ -38,7 +38,7 @@ def _by_vllm(model, cases, name, data, bound, form, style, max_new_tokens):
     fit, start = [i for i, x in enumerate(ids) if len(x) <= most], time.perf_counter()
     held = [StructuredOutputsParams(json=_schema(cases[i], cases[i].get("form", form))) if bound else None for i in fit]
     how = [SamplingParams(temperature=0, max_tokens=max_new_tokens, stop_token_ids=[*ends], structured_outputs=x) for x in held]
-    said = dict(zip(fit, llm.generate([{"prompt_token_ids": ids[i]} for i in fit], how)))
+    said = dict(zip(fit, llm.generate([{"prompt_token_ids": ids[i]} for i in fit], how) if fit else ()))
     seconds, found = time.perf_counter() - start, {i: list(x.outputs[0].token_ids) for i, x in said.items()}
     answers = [{"output": to_text(tokenizer, found[i], ends) if i in found else None, "tokens": len(found.get(i, ()))}
                for i in range(len(cases))]
