@@ -390,9 +390,9 @@ def spent():
     return sum(r.ru_utime + r.ru_stime for r in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
 
 
-def keep(rows):
+def keep(rows, command):
     "Write the table, for programs and into SECURITY.md."
-    TABLE.write_text(json.dumps({"command": "python tools/trust.py", "rows": rows, "found": FOUND}, indent=1, ensure_ascii=False) + "\n",
+    TABLE.write_text(json.dumps({"command": command, "rows": rows, "found": FOUND}, indent=1, ensure_ascii=False) + "\n",
                      encoding="utf-8")
     lines = ["| what | cases tried | survived | lost | processor seconds |", "|---|---:|---:|---:|---:|"]
     lines += [f"| {r['what']} | {r['tried']:,} | {r['survived']:,} | {r['lost']} | {r['seconds']:,} |" for r in rows]
@@ -403,11 +403,13 @@ def keep(rows):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", default=[""], help="parts with one of these in their name")
-    parser.add_argument("--minutes", type=float, default=1, help="of processor time of each fuzzer (default: 1)")
+    parser.add_argument("--minutes", type=float, default=3, help="of processor time of each fuzzer (default: 3)")
     parser.add_argument("--kills", type=int, default=20, help="of each stage (default: 20)")
     args = parser.parse_args()
     parts = [corpus, hypothesis_texts, atheris_texts, differential, *map(killed, NAMES), *map(faulty, NAMES), no_network, canary]
-    old = {r["what"]: r for r in json.loads(TABLE.read_text())["rows"]} if TABLE.exists() else {}
+    table = json.loads(TABLE.read_text()) if TABLE.exists() else {"rows": []}
+    old = {r["what"]: r for r in table["rows"]}
+    command = table["command"] if old and args.only != [""] else f"python tools/trust.py --minutes {args.minutes:g} --kills {args.kills}"
     rows = {}
     CORPUS.mkdir(exist_ok=True)
     for part in parts:
@@ -421,7 +423,7 @@ def main():
             continue
         rows[what] = {"what": what, "tried": tried, "survived": survived, "lost": lost, "seconds": math.ceil(spent() - began)}
         print(f"{what:50} {tried:8,} tried {survived:8,} survived {lost:3} lost {rows[what]['seconds']:5} s", flush=True)
-        keep([*rows.values(), *(r for w, r in old.items() if w not in rows)])
+        keep([*rows.values(), *(r for w, r in old.items() if w not in rows)], command)
     for s in STAGES: shutil.rmtree(s.work)
     sys.exit(any(r["survived"] < r["tried"] or r["lost"] for r in rows.values()))
 
