@@ -93,7 +93,7 @@ def completion(
 
 # %% ../nbs/06_chat.ipynb #dc29f4c9
 @cache
-def _folder(): return tempfile.TemporaryDirectory(prefix="tool-use-dpo-")
+def _folder(): return tempfile.TemporaryDirectory(prefix="tool-use-dpo-", ignore_cleanup_errors=True)
 
 def _stored(batches, keys):
     "Batches of rows of texts as a Dataset on disk; None where there are none."

@@ -258,6 +258,7 @@ class Stages:
         def run():
             sys.stdout = sys.stderr = open(self.work / "said", "w", buffering=1)
             os.environ |= {"OPENAI_API_KEY": CANARY, "CUDA_VISIBLE_DEVICES": ""}
+            tempfile.tempdir = str(self.work)   # (what a killed process leaves there goes with the rest)
             sys.addaudithook(self.offline)
             if spoil: spoil()
             sys.argv = ["tool-use-dpo", *map(str, words)]
