@@ -17,6 +17,10 @@ _More = Annotated[list[str], typer.Argument(metavar="", hidden=True)]   # the re
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON, for a program.")]
 _Split = Annotated[Literal["train", "val", "test"], typer.Option(help="Whose tools of the catalogue, and wording.")]
 _Seed = Annotated[int, typer.Option(help="Same seed, same dialogues.")]
+_Kind = Annotated[Literal["pairs", "right", "bench"], typer.Option(
+    help="pairs to prefer by, right dialogues alone, or a benchmark.")]
+_Teacher = Annotated[str, typer.Option(metavar="MODEL", help="A model that words them anew; what is right stays.")]
+_Url = Annotated[str, typer.Option(help="The OpenAI-compatible server of that model.")]
 
 # %% ../nbs/13e_dialogue_cli.ipynb #b91ddf93
 def _foreign_tools(rows, i):
@@ -44,15 +48,18 @@ def _from_file(path, n, split, seed):
             yield pair
 
 # %% ../nbs/13e_dialogue_cli.ipynb #30cf3a23
-def _rows_of(kind, n, split, tools, seed, level, mix, source):
-    "The lines that `data` writes."
+def _rows_of(kind, n, split, tools, seed, level, mix, source, teacher):
+    "The lines that `data` writes; `teacher`: a model and the URL of its server."
     from tool_use_dpo import dialogue as d
-    if source: return _from_file(source, n, split, seed)
-    if kind == "pairs": return d.dialogue_pairs(n, split, tools, seed, level)
-    right = d.dialogues(n, split, tools, seed, mix)
-    if kind == "right": return right
+    if source: rows = _from_file(source, n, split, seed)
+    elif kind == "pairs": rows = d.dialogue_pairs(n, split, tools, seed, level)
+    else: rows = d.dialogues(n, split, tools, seed, mix)
+    if teacher[0]:
+        from tool_use_dpo.dialogue_teacher import word_dialogues
+        rows = word_dialogues(list(rows), *teacher, seed)
+    if kind != "bench" or source: return rows
     from tool_use_dpo.dialogue_eval import bench_lines
-    return bench_lines(right)
+    return bench_lines(rows)
 
 def _mix(text):
     "Three weights from `8,1,1`."
@@ -66,8 +73,7 @@ def _mix(text):
 def data(
     n: Annotated[int, typer.Option("--n", min=1, help="How many dialogues.")],
     out: Annotated[Path, typer.Option(help="Where to write them, as JSONL.")],
-    kind: Annotated[Literal["pairs", "right", "bench"], typer.Option(
-        help="pairs to prefer by, right dialogues alone, or a benchmark.")] = "pairs",
+    kind: _Kind = "pairs",
     tools: Annotated[list[str], typer.Option(metavar="FILE...", help="Files with tools; none: the catalogue.")] = (),
     more: _More = (),
     source: Annotated[Path, typer.Option("--from", help="Pairs from the dialogues in this file instead.")] = None,
@@ -75,6 +81,8 @@ def data(
     seed: _Seed = 0,
     level: Annotated[Literal["easy", "hard", "all"], typer.Option(help="Which pairs of the paper's table.")] = "all",
     mix: Annotated[str, typer.Option(help="Weights of the query types 1, 2, 3 (right, bench).")] = "1,1,1",
+    teacher: _Teacher = None,
+    base_url: _Url = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file that is there.")] = False,
     as_json: _Json = False,
 ):
@@ -82,24 +90,27 @@ def data(
     from tool_use_dpo.tools import load_tools
     if out.exists() and not force: raise ValueError(f"{out}: exists; --force writes it anew")
     given, weights = load_tools(*tools, *more) if tools else None, _mix(mix)
-    told = _write(_rows_of(kind, n, split, given, seed, level, weights, source), out)
-    print(json.dumps(told)) if as_json else print(f"{out}: {told['made']:,} of {n:,} dialogues")
+    told = _write(_rows_of(kind, n, split, given, seed, level, weights, source, (teacher, base_url)), out)
+    worded = "".join(f"; {k}: {v:,}" for k, v in told["wording"].items())
+    print(json.dumps(told)) if as_json else print(f"{out}: {told['made']:,} of {n:,} dialogues{worded}")
     return int(told["made"] < n)
 
 # %% ../nbs/13e_dialogue_cli.ipynb #96a7d7d8
 def _write(rows, out):
     "Write rows beside the file, then put them in its place; ValueError where there are none."
+    from collections import Counter
     from tool_use_dpo.triplets import append_jsonl
     out.parent.mkdir(parents=True, exist_ok=True)
-    part, batch, made = out.with_name(out.name + ".part"), [], 0
+    part, batch, made, wording = out.with_name(out.name + ".part"), [], 0, Counter()
     part.unlink(missing_ok=True)
     for row in rows:
         batch.append(row); made += 1
+        if "wording" in row: wording[row["wording"]] += 1
         if len(batch) == 500: batch = append_jsonl(part, batch) or []
     if not made: raise ValueError(f"{out}: no pair could be made; no dialogue reaches a report with one call")
     append_jsonl(part, batch)
     part.replace(out)
-    return {"out": str(out), "made": made}
+    return {"out": str(out), "made": made, "wording": dict(wording.most_common())}
 
 # %% ../nbs/13e_dialogue_cli.ipynb #40f24d45
 @dialogue.command()

@@ -17,12 +17,12 @@ from .triplets import append_jsonl, leak_audit
 # %% ../nbs/13d_dialogue_demo.ipynb #f23865fe
 VARIANTS = {"sft": None, "sft_preferred": None, "complete": {}, "without_phi": {"phi": False},
             "without_psi": {"psi": False}, "without_rho": {"rho": 0.0}, "easy": {}, "hard": {}}
-_SIZES = {"full": {"sft": 1600, "pairs": 400, "test": 150}, "quick": {"sft": 32, "pairs": 16, "test": 8}}
-_MIX = (8, 1, 1)   # query types in the cold start: mostly calls
-_SFT = {"model_name": "nano", "max_seq_length": 768, "batch_size": 16, "grad_accum_steps": 1, "learning_rate": 1e-3,
-        "epochs": 1, "warmup_steps": 10, "optim": "adamw_torch", "lora_r": 0, "load_in_4bit": False,
-        "gradient_checkpointing": False, "save_steps": 25}
-_DPO = {**_SFT, "batch_size": 8, "learning_rate": 5e-5}
+_SIZES = {"full": {"sft": 2400, "pairs": 160, "test": 120}, "quick": {"sft": 32, "pairs": 16, "test": 8}}
+_MIX = (4, 1, 1)   # query types in the cold start: mostly calls
+_SFT = {"model_name": "nano", "max_seq_length": 768, "batch_size": 4, "grad_accum_steps": 1, "learning_rate": 5e-4,
+        "epochs": 1, "warmup_steps": 20, "optim": "adamw_torch", "lora_r": 0, "load_in_4bit": False,
+        "gradient_checkpointing": False, "save_steps": 50}
+_DPO = {**_SFT, "learning_rate": 5e-5, "warmup_steps": 4}
 
 # %% ../nbs/13d_dialogue_demo.ipynb #577fcc59
 def demo_dialogues(
