@@ -10,7 +10,7 @@ that TRL has (the demo's sums cost the same), with the pairs in the same order, 
 
 TRL 1.15 has no head for a CPU without Triton; there its variants run on this project's, which scores the answers only.
 """
-import argparse, dataclasses, json, statistics, tempfile, time
+import argparse, json, statistics, tempfile, time
 from pathlib import Path
 
 from trl import DPOConfig, DPOTrainer

@@ -10,6 +10,7 @@ empty module stands in for it. Its pins lag behind the versions used here, so it
 """
 import argparse
 import importlib.metadata
+import importlib.util
 import json
 import os
 import sys
@@ -30,8 +31,7 @@ NANO = str(Path(__file__).resolve().parent.parent / "tool_use_dpo" / "nano_base"
 
 def llamafactory(rows, folder, tokenizer):
     "What LLaMA-Factory makes of its file: (prompt, chosen, rejected) texts."
-    try: import torchaudio
-    except ImportError: sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+    if not importlib.util.find_spec("torchaudio"): sys.modules["torchaudio"] = types.ModuleType("torchaudio")
     from llamafactory.data import get_dataset, get_template_and_fix_tokenizer
     from llamafactory.hparams import DataArguments, ModelArguments
     export(rows, folder / "pairs.jsonl", "llamafactory")
