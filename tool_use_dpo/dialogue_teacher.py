@@ -98,6 +98,7 @@ def _worded(row, client, model, rng):
     if why: return {**row, "wording": why}
     return {**new, "request": texts[row["request"]], "wording": "teacher"}
 
+# %% ../nbs/13a_dialogue_teacher.ipynb #c44721f8
 def word_dialogues(
     rows: list,              # of `dialogue_pairs` or `dialogues`
     model: str,              # the teacher's name at its server
