@@ -22,6 +22,7 @@ import torch
 from .analysis import wilson
 from .chat import completion, render
 from .dpo import answer_logps, dpo
+from .episodes import SEVERAL
 from .errorscore import _FORMS, ERRORS, Weights, score_calls
 from .models import DPOSettings, load_model, load_tokenizer
 from .negatives import _near, negative, semantic_negative
@@ -372,7 +373,8 @@ def read_tasks(
         kind = "answer" if "facts" in row else {0: "none", 1: "one"}.get(len(case["gold"]), "parallel")
         out.append({"kind": kind, **case})
     if not out: raise ValueError(f"{path}: no cases in it" + (f" of split {split!r}" if split else ""))
-    return out[:n]
+    told = all("context" in c for c in out if c["kind"] == "parallel")
+    return [c if told else {"context": SEVERAL, **c} for c in out[:n]]
 
 # %% ../nbs/14b_tokenlevel.ipynb #91532822
 def sample(
@@ -465,6 +467,18 @@ def _wrongs(case, rng):
     return right, out
 
 # %% ../nbs/14b_tokenlevel.ipynb #d7ceef2f
+def _ranks(model, tokenizer, case, rng):
+    "For each type of error that a case allows: is the right call likelier than one with that error?"
+    right, wrong = _wrongs(case, rng)
+    prompt = tokenizer(render(tokenizer, case_messages(case)), add_special_tokens=False)["input_ids"]
+    texts = tokenizer([completion(tokenizer, t) for t in (right, *wrong.values())], add_special_tokens=False)["input_ids"]
+    width, pad = max(map(len, texts)), tokenizer.pad_token_id or 0
+    batch = {"input_ids": torch.tensor([prompt + t + [pad] * (width - len(t)) for t in texts], device=model.device),
+             "completion_mask": torch.tensor([[0] * len(prompt) + [1] * len(t) + [0] * (width - len(t)) for t in texts],
+                                             device=model.device)}
+    with torch.no_grad(): first, *others = answer_logps(model, batch)[0].sum(-1).tolist()
+    return {kind: first > logp for kind, logp in zip(wrong, others)}
+
 def discrimination(
     model: object,       # a causal language model, with an adapter or without
     tokenizer: object,   # its tokenizer
@@ -475,13 +489,5 @@ def discrimination(
     rng, won = random.Random(seed), defaultdict(list)
     model.eval()
     for case in (c for c in cases if len(c.get("gold", ())) == 1):
-        right, wrong = _wrongs(case, rng)
-        prompt = tokenizer(render(tokenizer, case_messages(case)), add_special_tokens=False)["input_ids"]
-        texts = tokenizer([completion(tokenizer, t) for t in (right, *wrong.values())], add_special_tokens=False)["input_ids"]
-        width, pad = max(map(len, texts)), tokenizer.pad_token_id or 0
-        batch = {"input_ids": torch.tensor([prompt + t + [pad] * (width - len(t)) for t in texts], device=model.device),
-                 "completion_mask": torch.tensor([[0] * len(prompt) + [1] * len(t) + [0] * (width - len(t)) for t in texts],
-                                                 device=model.device)}
-        with torch.no_grad(): logps = answer_logps(model, batch)[0].sum(-1).tolist()
-        for kind, logp in zip(wrong, logps[1:]): won[kind].append(logps[0] > logp)
+        for kind, right in _ranks(model, tokenizer, case, rng).items(): won[kind].append(right)
     return {k: _share(won[k]) for k in ERRORS}
