@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 import rstr, yaml
 from .tools import ToolError, _deref, as_tool, call_schema, make_call, signature
@@ -455,8 +456,9 @@ def _setup(tools, seed, split, report):
     "Tools to go through with their splits, and by split: all its tools, and all their parameters."
     plan = _splits(tools, seed)
     pool = {s: [t for t, x in zip(tools, plan) if x == s] for s in set(plan)}
-    # what an invented parameter may be called: never a name from another split
-    spare = {s: {k: v for t in ts for k, v in t["parameters"].get("properties", {}).items()} for s, ts in pool.items()}
+    # what an invented parameter may be called: never a name from another split, and no more of them than a copy costs little
+    spare = {s: dict(islice(((k, v) for t in ts for k, v in t["parameters"].get("properties", {}).items()), 4000))
+             for s, ts in pool.items()}
     todo = [(t, s) for t, s in zip(tools, plan) if split in (None, s)]
     report.update(tools=len(todo), made=0, repeats=0, unsampled={}, lacks={}, without_negative=Counter())
     return todo, pool, spare
