@@ -69,7 +69,15 @@ class _Commands(TyperGroup):
         sys.exit(code)
 
 # %% ../nbs/17_cli.ipynb #593a1049
-app = typer.Typer(cls=_Commands, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=True)
+class _Group(_Commands):
+    "Commands whose help is silent about hidden arguments."
+    def get_command(self, ctx, name):
+        found = super().get_command(ctx, name)
+        for p in found.params if found else ():
+            if getattr(p, "hidden", False): p.get_usage_pieces = lambda ctx: []
+        return found
+
+app = typer.Typer(cls=_Group, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=True)
 
 def _version(asked):
     if asked: raise typer.Exit(print(f"tool-use-dpo {__version__}") or 0)
@@ -420,7 +428,7 @@ def _seeds(files):
 # %% ../nbs/17_cli.ipynb #981ca77c
 @app.command()
 def compare(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULT...", help="Files of eval, first stage first.")],
+    results: Annotated[list[Path], typer.Argument(metavar="RESULT", help="Files of eval, first stage first.")],
     out: Annotated[Path, typer.Option(help="A folder for the report and its figures.")],
     seeds: Annotated[bool, typer.Option("--seeds", help="Files of one name, in several folders, are seeds.")] = False,
     as_json: _Json = False,
@@ -505,7 +513,7 @@ def demo(
 app.add_typer(_dialogue, name="dialogue")   # `dialogue data`, `train`, `eval`, `demo`: nbs/13e_dialogue_cli.ipynb
 
 # %% ../nbs/17_cli.ipynb #0717f9e5
-_tokens = typer.Typer(no_args_is_help=True)
+_tokens = typer.Typer(cls=_Group, no_args_is_help=True)
 app.add_typer(_tokens, name="tokens", help="Preferences at the tokens where a model hesitates: sample, train, eval.")
 
 _New = Annotated[Path, typer.Option(help="A new file for the pairs.")]
