@@ -69,7 +69,15 @@ class _Commands(TyperGroup):
         sys.exit(code)
 
 # %% ../nbs/17_cli.ipynb #593a1049
-app = typer.Typer(cls=_Commands, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=True)
+class _Group(_Commands):
+    "Commands whose help is silent about hidden arguments."
+    def get_command(self, ctx, name):
+        found = super().get_command(ctx, name)
+        for p in found.params if found else ():
+            if getattr(p, "hidden", False): p.get_usage_pieces = lambda ctx: []
+        return found
+
+app = typer.Typer(cls=_Group, rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=True)
 
 def _version(asked):
     if asked: raise typer.Exit(print(f"tool-use-dpo {__version__}") or 0)
@@ -96,6 +104,7 @@ def _present(out, resume, force):
     "The triplets that are already in `out`; ValueError when nobody said what to do with them."
     from tool_use_dpo.triplets import Rows
     if resume and force: raise ValueError("--resume keeps what is there and --force removes it: give one of them")
+    if out.is_dir(): raise ValueError(f"{out}: is a folder; give a file to --out")
     if force: out.unlink(missing_ok=True)
     if not out.exists(): return []
     if resume: return Rows(out)
@@ -232,6 +241,7 @@ def _show_check(data, report):
     for leak in report["leaks"]: print(f"{data}: shared: {leak}")
     bad, verdict = len({fault["line"] for fault in report["faults"]}), "passed" if report["ok"] else "FAILED"
     print(f"{data}: {report['lines']:,} lines, {bad:,} at fault, {len(report['leaks']):,} leaks: {verdict}")
+    if not report["lines"]: print("The file is empty.")
     for key in ("kinds", "splits"): _print(key, report[key])
     for c in report.get("doctor", []): print(f"{'ok' if c['ok'] else 'FAILED':<8}{c['name']}: {c['message']}")
 
@@ -351,6 +361,13 @@ def _slug(name):
     "A name as part of a file name."
     return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in name).split()).strip(".-")
 
+def _cases(data, n, split, calls):
+    "The requests of a file, and a note where they are not of the split that was asked for."
+    from tool_use_dpo import sspr
+    cases, held = sspr.read_cases(data, n, split, calls), sspr._splits(data) - {None}
+    if held and split not in held: _note(f"{data}: has no split {split!r}, so all its requests are asked, those that were trained on as well")
+    return cases
+
 def _show_result(r, out):
     "A result as a small table."
     from tool_use_dpo.evaluation import _share, told
@@ -383,8 +400,7 @@ def evaluate(
     "Measure how often a model's calls pass their schemas, and what goes wrong."
     model.startswith(("http://", "https://")) or _known_model(model)
     from tool_use_dpo.evaluation import run_eval
-    from tool_use_dpo.sspr import read_cases
-    cases, out = read_cases(data, n, split, calls), out or Path("runs", "eval", f"{_slug(model)}-{data.stem}.json")
+    cases, out = _cases(data, n, split, calls), out or Path("runs", "eval", f"{_slug(model)}-{data.stem}.json")
     engine = engine if constrained else None
     from tool_use_dpo.triplets import alone
     with alone(out): result = run_eval(model, cases, data.name, out, engine, batch_size, form, style, max_new_tokens, backend)
@@ -412,7 +428,7 @@ def _seeds(files):
 # %% ../nbs/17_cli.ipynb #981ca77c
 @app.command()
 def compare(
-    results: Annotated[list[Path], typer.Argument(metavar="RESULT...", help="Files of eval, first stage first.")],
+    results: Annotated[list[Path], typer.Argument(metavar="RESULT", help="Files of eval, first stage first.")],
     out: Annotated[Path, typer.Option(help="A folder for the report and its figures.")],
     seeds: Annotated[bool, typer.Option("--seeds", help="Files of one name, in several folders, are seeds.")] = False,
     as_json: _Json = False,
@@ -497,7 +513,7 @@ def demo(
 app.add_typer(_dialogue, name="dialogue")   # `dialogue data`, `train`, `eval`, `demo`: nbs/13e_dialogue_cli.ipynb
 
 # %% ../nbs/17_cli.ipynb #0717f9e5
-_tokens = typer.Typer(no_args_is_help=True)
+_tokens = typer.Typer(cls=_Group, no_args_is_help=True)
 app.add_typer(_tokens, name="tokens", help="Preferences at the tokens where a model hesitates: sample, train, eval.")
 
 _New = Annotated[Path, typer.Option(help="A new file for the pairs.")]

@@ -510,8 +510,8 @@ def _check_kind(kind):
 def _nothing(todo, split, report):
     "The error of a run that made no triplet."
     none = f"none is in split {split!r}" if split else "none was given"
-    why = str(report["unsampled"] or dict(report["without_negative"]) or none)
-    return ToolError(f"no triplet could be made from {len(todo)} tools: {why[:400]}")
+    why = [*report["unsampled"].values(), *(f"tool {t!r}: no negative could be certified" for t in report["without_negative"])] or [none]
+    return ToolError(f"no triplet could be made: {'; '.join(w[:200] for w in why[:3])}{f'; and {len(why) - 3} more' * (len(why) > 3)}")
 
 # %% ../nbs/04_generate.ipynb #8070058d
 def generate(

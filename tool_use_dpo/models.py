@@ -17,6 +17,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 # %% ../nbs/07_models.ipynb #0f8d6177
 import datasets, torch, yaml
+from huggingface_hub import constants, get_session
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, set_seed
 from transformers.utils import logging
@@ -176,10 +177,19 @@ def _missing(name, error):
     return OSError(f"{name}: neither 'nano', nor a folder with a model or an adapter, nor a model to be had from "
                    f"Hugging Face ({said})")
 
+def _reach(name):
+    "Ask once whether Hugging Face is there for a model that is not here; OSError where it is not."
+    path, cache = _folder(name), Path(constants.HF_HUB_CACHE)
+    if constants.HF_HUB_OFFLINE or Path(path).is_dir() or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", path): return
+    if any(cache.glob(f"models--{path.replace('/', '--')}/snapshots/*/*config.json")): return
+    try: get_session().head(constants.ENDPOINT, timeout=10)
+    except Exception as e: raise _missing(name, f"{constants.ENDPOINT} cannot be reached: {e}") from None
+
 def load_tokenizer(
     name: str,  # "nano", a Hugging Face id, or a folder with a model or an adapter
 ):              # its tokenizer, repaired; OSError when there is none
     "The tokenizer of a model."
+    _reach(name)
     try: return repair_tokenizer(AutoTokenizer.from_pretrained(_folder(name)))
     except OSError as e: raise _missing(name, e) from None
 
@@ -231,6 +241,7 @@ def load_model(
     path, base = _folder(name), _base_of(name)
     if load_in_4bit and not find_spec("bitsandbytes"):
         raise ImportError("4-bit weights need bitsandbytes: pip install 'tool-use-dpo[gpu]', or set load_in_4bit=false")
+    _reach(name)
     if base is None:
         try: return _agree(_weights(path, load_in_4bit, dtype), load_tokenizer(path))
         except OSError as e: raise _missing(name, e) from None

@@ -148,6 +148,11 @@ class Local(_Whole):
         if adapters: self.model.load_adapter(checkpoint, "default", is_trainable=True)
         else: super()._load_from_checkpoint(checkpoint, model)
 
+    def _issue_warnings_after_load(self, result):
+        tied = getattr(self.model, "all_tied_weights_keys", {})     # they are saved once, under another name
+        result.missing_keys[:] = [k for k in result.missing_keys if k not in tied]
+        super()._issue_warnings_after_load(result)
+
     def training_step(self, *args, **kwargs):
         loss = super().training_step(*args, **kwargs)
         if loss.isfinite(): return loss
@@ -228,9 +233,11 @@ def _train(trainer, checkpoint):
     if trainer.is_fsdp_enabled and trainer.accelerator.state.fsdp_plugin.activation_checkpointing:
         raise ValueError("fsdp_activation_checkpointing renames layers, so that no adapter would be saved: set it to false in the "
                          "config of accelerate, and gradient_checkpointing to true here")
-    if checkpoint and not trainer.is_fsdp_enabled:
+    if checkpoint:
         state = json.loads(Path(checkpoint, "trainer_state.json").read_text(encoding="utf-8"))
-        if state["global_step"] >= state["max_steps"]: return trainer._load_from_checkpoint(checkpoint)
+        done = state["global_step"] >= state["max_steps"]
+        if trainer.is_world_process_zero(): print(f"{Path(checkpoint).name}: {'all steps are made' if done else 'goes on from here'}")
+        if done and not trainer.is_fsdp_enabled: return trainer._load_from_checkpoint(checkpoint)
     trainer.train(resume_from_checkpoint=checkpoint)
 
 # %% ../nbs/09_sft.ipynb #5d241348

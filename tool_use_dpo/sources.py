@@ -96,5 +96,6 @@ def find_tools(
         code = all(p.isidentifier() for p in [*module.split("."), *name.split(".")])
         if source.startswith("mcp:"): found += mcp_tools(source[4:])
         elif code and not Path(source).exists(): found += object_tools(_imported(source), source)
+        elif source.endswith(".py"): raise ToolError(f"{source}: Python is read by name: {Path(source).stem}:NAME, a function or a list of tools")
         else: found += load_tools(source)
     return list({json.dumps(t, sort_keys=True): t for t in found}.values())

@@ -8,7 +8,9 @@ __all__ = ['ToolError', 'as_tool', 'to_openai', 'openapi_tools', 'load_tools', '
 
 # %% ../nbs/00_tools.ipynb #3c34dcc7
 import json, re
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 from urllib.parse import unquote
 
 # %% ../nbs/00_tools.ipynb #94e0ecb2
@@ -103,12 +105,41 @@ def _unfolded(s, root, open_=(), known=None):
     return n + known[ref]
 
 # %% ../nbs/00_tools.ipynb #89bdf31c
+_PLAIN = {str, int, float, bool, list, tuple, dict, type(None), Any, object}
+
+def _special(hint):
+    "Does a type hint hold a class that is none of Python's own?"
+    if get_origin(hint) is Literal: return False
+    return any(map(_special, get_args(hint))) if get_args(hint) else hint not in _PLAIN and hint is not ...
+
+def _typed(f, parameters):
+    "Give the parameters of a function whose types Pydantic knows the schemas of these."
+    for name, hint in get_type_hints(f).items():
+        if name not in parameters["properties"] or not _special(hint): continue
+        from pydantic import TypeAdapter
+        try: schema = TypeAdapter(hint).json_schema()
+        except Exception: raise ToolError(f"function {f.__name__!r}: parameter {name!r}: {hint} is no type that JSON can say") from None
+        parameters.setdefault("$defs", {}).update(schema.pop("$defs", {}))
+        parameters["properties"][name] = {**schema, "description": parameters["properties"][name]["description"]}
+
 def _from_callable(f):
     "The Tool of an annotated Python function with a Google-style docstring."
     from transformers.utils import get_json_schema
-    try: return as_tool(get_json_schema(f))
+    try:
+        tool = get_json_schema(f)
+        _typed(f, tool["function"]["parameters"])
+        return as_tool(tool)
     except ToolError: raise
     except Exception as e: raise ToolError(f"function {getattr(f, '__name__', f)!r}: {e}") from None
+
+# %% ../nbs/00_tools.ipynb #21218080
+_KEYS = ("parameters", "input_schema", "inputSchema")
+
+def _astray(d):
+    "The key of a tool that was meant to hold its parameters, or None."
+    def holds(k, v): return "properties" in v and not k.lower().startswith(("output", "return", "response"))
+    return next((k for k, v in d.items() if isinstance(v, dict) and k not in _KEYS and
+                 (get_close_matches(k, _KEYS, cutoff=0.8) or holds(k, v))), None)
 
 def as_tool(
     obj: object,       # a tool in OpenAI, Anthropic, MCP or plain form, or an annotated Python function
@@ -123,7 +154,8 @@ def as_tool(
     name = d.get("name")
     if not isinstance(name, str) or not name:
         raise ToolError(f"{at}field 'name': a tool needs a name; keys found: {sorted(map(str, d))[:8]}")
-    keys = [k for k in ("parameters", "input_schema", "inputSchema") if d.get(k) is not None]
+    keys = [k for k in _KEYS if d.get(k) is not None]
+    if not keys and (k := _astray(d)): raise ToolError(f"{at}tool {name!r}: field {k!r} is unknown; parameters stand in one of {', '.join(_KEYS)}")
     schema = d[keys[0]] if keys else {"type": "object", "properties": {}}
     fault = _fault(schema) or _unfit([name, str(d.get("description") or "")])
     if fault: raise ToolError(f"{at}tool {name!r}: {fault}")
