@@ -184,7 +184,9 @@ def _value(c, s, path, depth=0):
     if c.left < 0 or depth > 32: raise ValueError("the schema asks for more than 1,000 values, or 32 levels")
     if not isinstance(s, dict): return _word(path, c.rng)
     s = _deref(c.root, s, "sample")
-    if path in c.values and s.get("type") == "string": return str(c.rng.choice(c.pools[c.values[path]]))
+    if path in c.values and s.get("type") in ("string", "integer", "number"):
+        v = c.rng.choice(c.pools[c.values[path]])
+        return str(v) if s["type"] == "string" else v
     if "const" in s: return s["const"]
     if "enum" in s: return c.rng.choice(s["enum"])
     for k in ("anyOf", "oneOf"):
