@@ -192,8 +192,8 @@ def _claim(folder):
 _FREE = {"output_dir", "logging_steps", "save_steps"}   # these may change between two starts of a run
 
 def _same(file, run):
-    "Refuse the folder of another run."
-    if not file.exists(): return
+    "Refuse the folder of another run, once that has left something there."
+    if not file.exists() or {p.name for p in file.parent.iterdir()} <= {file.name, ".lock"}: return
     old = json.loads(file.read_text(encoding="utf-8"))
     flat = [{**r["settings"], "data": r["data"]} for r in (old, run)]
     differs = [k for k in flat[1] if k not in _FREE and flat[0].get(k) != flat[1][k]]
