@@ -362,12 +362,11 @@ def _slug(name):
     "A name as part of a file name."
     return "-".join("".join(c if c.isalnum() or c in "._" else " " for c in name).split()).strip(".-")
 
-def _cases(data, n, split, calls):
-    "The requests of a file, and a note where they are not of the split that was asked for."
-    from tool_use_dpo import sspr
-    cases, held = sspr.read_cases(data, n, split, calls), sspr._splits(data) - {None}
-    if held and split not in held: _note(f"{data}: has no split {split!r}, so all its requests are asked, those that were trained on as well")
-    return cases
+def _mind(data, split):
+    "A note where the requests of a file were not of the split that was asked for."
+    from tool_use_dpo.sspr import _splits
+    held = _splits(data) - {None}
+    if held and split not in held: _note(f"{data}: has no split {split!r}, so all its requests were asked, those that were trained on as well")
 
 def _show_result(r, out):
     "A result as a small table."
@@ -400,11 +399,12 @@ def evaluate(
 ):
     "Measure how often a model's calls pass their schemas, and what goes wrong."
     model.startswith(("http://", "https://")) or _known_model(model)
-    from tool_use_dpo.evaluation import run_eval
-    cases, out = _cases(data, n, split, calls), out or Path("runs", "eval", f"{_slug(model)}-{data.stem}.json")
+    from tool_use_dpo import evaluation, sspr
+    cases, out = sspr.read_cases(data, n, split, calls), out or Path("runs", "eval", f"{_slug(model)}-{data.stem}.json")
     engine = engine if constrained else None
     from tool_use_dpo.triplets import alone
-    with alone(out): result = run_eval(model, cases, data.name, out, engine, batch_size, form, style, max_new_tokens, backend)
+    with alone(out): result = evaluation.run_eval(model, cases, data.name, out, engine, batch_size, form, style, max_new_tokens, backend)
+    _mind(data, split)
     shown = {k: v for k, v in result.items() if k != "rows"} | {"out": str(out)}
     print(json.dumps(shown, ensure_ascii=False)) if as_json else _show_result(result, out)
 

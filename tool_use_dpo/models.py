@@ -309,7 +309,7 @@ def merge(
 ) -> Path:         # `out`; ValueError when the folder has no adapter
     "Add an adapter to the weights of its base, and save the model that results."
     model = load_model(adapter)
-    if not isinstance(model, PeftModel): raise ValueError(f"{adapter}: no adapter to merge (no adapter_config.json)")
+    if not isinstance(model, PeftModel): raise ValueError(f"{adapter}: no adapter to merge (no adapter_config.json); a whole model needs none")
     return save_model(model.merge_and_unload(), load_tokenizer(adapter), out)
 
 # %% ../nbs/07_models.ipynb #e0a08d1d
