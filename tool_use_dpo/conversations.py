@@ -14,7 +14,7 @@ from pathlib import Path
 # %% ../nbs/nano/01_conversations.ipynb #0cda3bae
 from .dialogue import _DECLINES, _slots, dialogues
 from .diatool import _HOW, dialogue_messages
-from .nano import _chat, _draft, _plain, _system, _variant, average, document, pretrain, web_document
+from .nano import _draft, _system, _variant, average, document, pretrain, web_document
 from .situations import family
 
 # %% ../nbs/nano/01_conversations.ipynb #3648a1a9

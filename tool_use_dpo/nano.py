@@ -20,7 +20,6 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, Qwen2Toke
 # %% ../nbs/nano/00_nano.ipynb #4134ec07
 from .generate import _WORDS, _list, _split_name, load_catalogue, random_tool, sample_arguments, word_request
 from .situations import family
-from .schema import violations
 from .tools import call_schema, contract, make_call
 
 # %% ../nbs/nano/00_nano.ipynb #cfc01d64

@@ -11,6 +11,8 @@ import random, re
 # %% ../nbs/04c_situations.ipynb #8ff4fc2c
 from .generate import (
     _HERE, _MADE, _POOLS, _identifier, _pseudo_word, _random_date, _split_name, _yaml, load_catalogue)
+from .negatives import _WORDS
+from .wording import _ordinal
 
 # %% ../nbs/04c_situations.ipynb #3e627f46
 _ALL = _yaml(_HERE/"catalogue"/"_concepts.yaml")
@@ -18,7 +20,6 @@ _BY_NAME = {c["names"][0]: c for c in _ALL["concepts"]}
 _TAKEN = {e["name"] for e in load_catalogue()}
 
 # %% ../nbs/04c_situations.ipynb #124dc6ef
-_SMALL = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 _NTH = ["", "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"]
 _CLOCK = r"^([01]\d|2[0-3]):[0-5]\d$"
 
@@ -29,7 +30,7 @@ def _steps(spec, rng, n):
     out = [round(low + step * i, 6) for i in rng.sample(range(count), min(n, count))]
     return [int(v) if v == int(v) else v for v in out]
 
-def _ending(v): return "th" if 10 < v % 100 < 14 else {1: "st", 2: "nd", 3: "rd"}.get(v % 10, "th")
+
 
 # %% ../nbs/04c_situations.ipynb #4489824f
 def _money(v):
@@ -44,9 +45,9 @@ def _time(v):
     half, twelve = "am" if h < 12 else "pm", h % 12 or 12
     return [v, f"{twelve}:{m} {half}", *([f"{twelve} {half}", f"{twelve}{half}"] if m == "00" else [])]
 
-def _counted(v): return [str(v), str(v), *([_SMALL[v]] if 0 <= v < 13 else [])]
+def _counted(v): return [str(v), str(v), *([_WORDS[v]] if 0 <= v < len(_WORDS) else [])]
 
-def _nth(v): return [f"{v}{_ending(v)}", *([_NTH[v]] if v < 11 else [])]
+def _nth(v): return [_ordinal(v), *([_NTH[v]] if v < len(_NTH) else [])]
 
 def _measured(v, units, rng): return [f"{v} {rng.choice(units)}", f"{v}{units[0]}", str(v)] if units else [str(v)]
 
@@ -194,7 +195,7 @@ def _entry(topic, thing, name, pieces, p_required, unsaid, rng):
         texts = _clauses(c, names, says, form, rng)
         if c["type"] in ("flag", "count", "enum") and not says and rng.random() < unsaid:
             required += names
-            silent[n] = props[n]["enum"][0] if "enum" in props[n] else c["type"] == "count" and 1
+            silent[names[0]] = props[names[0]].get("enum", [c["type"] == "count" and 1])[0]
         elif needed: required += names; must.append(((c, names, says), texts))
         else: clauses[names[0]] = texts
     text = f"{rng.choice(topic['verbs'])} {rng.choice(('the', 'a'))} {thing}".capitalize()
@@ -210,7 +211,7 @@ def family(
     rng: random.Random,       # source of randomness
     n: int = 1,               # tools, at most as many as the topic has things
     p_required: float = 0.7,  # how often a parameter is required, 0 to 1
-    unsaid: float = 0.0,      # how often a flag, a count or a choice is required and no phrasing says it, 0 to 1; see `unsaid`
+    unsaid: float = 0.0,      # how often a flag, a count or a choice is required and no phrasing says it, 0 to 1; its value is in the entry's `unsaid`
 ) -> list:                    # entries as in the catalogue, of one topic; ValueError for n < 1
     "Made-up neighbours in one API, with natural phrasings."
     if n < 1: raise ValueError(f"a family needs a tool, got n = {n}")

@@ -16,13 +16,15 @@ from .tools import split_call
 # %% ../nbs/04b_wording.ipynb #6beae082
 _MONTHS = "January February March April May June July August September October November December".split()
 
+def _ordinal(n): return f"{n}{'th' if 10 < n % 100 < 14 else {1: 'st', 2: 'nd', 3: 'rd'}.get(n % 10, 'th')}"
+
 def _date_forms(v):
     "Ways to write an ISO date."
     try: d = date.fromisoformat(v[:10])
     except ValueError: return []
-    m, n = _MONTHS[d.month - 1], "th" if 10 < d.day < 14 else {1: "st", 2: "nd", 3: "rd"}.get(d.day % 10, "th")
+    m = _MONTHS[d.month - 1]
     names = [m, m[:3]]
-    return [f"{a} {b}" for x in names for y in (d.day, f"{d.day}{n}") for a, b in ((x, y), (y, x), (f"{y} of", x))] + [
+    return [f"{a} {b}" for x in names for y in (d.day, _ordinal(d.day)) for a, b in ((x, y), (y, x), (f"{y} of", x))] + [
         d.strftime(f) for f in ("%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y")] + [f"{d.month}/{d.day}/{d.year}"]
 
 def _time_forms(v):
