@@ -76,11 +76,14 @@ class PretrainSettings:
     seed: int = 0                   # of the documents and the weights
     start: str = ""                 # a model of nano's shape to go on from; then there is no curriculum
 
+# %% ../nbs/nano/01_conversations.ipynb #fa23da75
 def make_base(
     config: PretrainSettings,   # see there
 ) -> Path:                      # a folder that `transformers` loads
     "Make a base like the bundled one; the same call goes on with a run that was stopped."
     if not config.web_share <= 1: raise ValueError(f"web_share must lie between 0 and 1, not {config.web_share}")
+    if min(config.minutes, config.web_minutes, config.batch_tokens) <= 0:
+        raise ValueError("minutes, web_minutes and batch_tokens must be above 0")
     out, same = Path(config.output_dir), {"tokens": config.batch_tokens, "workers": config.workers}
     clean = pretrain(out/"clean", config.minutes, config.seed, lr=config.learning_rate, make=base_document,
                      start=config.start or None, **same)
