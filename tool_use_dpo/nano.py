@@ -292,13 +292,16 @@ def _pieces(doc):
 
 # %% ../nbs/nano/00_nano.ipynb #db2b27c5
 def _encode(tok, docs):
-    "Token ids of documents, and how likely each counts in the loss: what the model says and its end 1, the rest 0.2."
+    "Token ids of documents, and the weight of each: what the model says 1, how it begins `_FIRST`, the rest 0.2."
     pieces = [_pieces(d) for d in docs]
     ids, out = iter(tok(sum(pieces, []), add_special_tokens=False)["input_ids"]), []
     for doc in pieces:
-        parts = [(next(ids), (0.2, 1.0)[i % 2]) for i in range(len(doc))]
-        out.append(([t for p, _ in parts for t in p], [w for p, w in parts for _ in p]))
+        parts = [(piece, [1.0 if i % 2 else 0.2] * len(piece)) for i, piece in enumerate(next(ids) for _ in doc)]
+        for _, weights in parts[1::2]: weights[0] = _FIRST   # a call, a question or a refusal
+        out.append((sum((p for p, _ in parts), []), sum((w for _, w in parts), [])))
     return out
+
+_FIRST = 8.0
 
 def _batches(rows, rng, tokens):
     "Batches of about `tokens` tokens, rows of like length together, padded to a multiple of 32."
@@ -331,12 +334,13 @@ def _optimizers(model, lr):
 def _rate(x): return min(1.0, x / 0.02) * min(1.0, max(0.02, (1.0 - x) / 0.4))   # warm up, hold, fall
 
 def _loss(model, ids, weights):
-    "Next-token loss on the answers and a random fifth of the prompt, and the loss on answers alone."
+    "Weighted next-token loss on the answers and a random fifth of the prompt, and the plain loss on answers alone."
     w = weights[:, 1:]
     keep = torch.rand(w.shape, device=w.device) < w          # logits are computed for these only: the head is a fifth of the work
+    said, w = w >= 1, w[keep].clamp(min=1)
     hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
     ce = F.cross_entropy(model.lm_head(hidden[keep]).float(), ids[:, 1:][keep], reduction="none")
-    return ce.mean(), ce[w[keep] == 1].mean().detach()
+    return (ce * w).sum() / w.sum(), ce[said[keep]].mean().detach()
 
 # %% ../nbs/nano/00_nano.ipynb #6a8baf40
 def _save(path, model, tok, state):
