@@ -38,7 +38,7 @@ def conversation(
     query = rng.choices((0, 1, 2), _MIX)[0]
     while True:
         tools = _mixed(rng, entries)
-        try: rows = [*dialogues(2, "train", tools, rng.random(), [i == query for i in range(3)], rng.choice((1, 2, 3)))]
+        try: rows = [*dialogues(2, "train", tools, rng.random(), [i == query for i in range(3)], rng.choice((1, 2, 3, 5)))]
         except (ValueError, IndexError): continue   # these tools allow none
         row = rng.choice(rows)                      # one question for all slots, or one for each
         return dialogue_messages(row["tools"], row["chosen"])
