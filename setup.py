@@ -34,7 +34,7 @@ setup(
     python_requires=f">={cfg['min_python']}",
     packages=[*find_packages(include=[cfg["lib_name"]]), f"{cfg['lib_name']}.configs"],
     package_dir={f"{cfg['lib_name']}.configs": "configs"},     # what the documentation calls configs/sft.yaml comes along
-    package_data={cfg["lib_name"]: ["py.typed", "*.html", "catalogue/*.yaml", "nano_base/*"], f"{cfg['lib_name']}.configs": ["*.yaml"]},
+    package_data={cfg["lib_name"]: ["py.typed", "*.html", "catalogue/*.yaml", "nano_base/*", "nano_aligned/*"], f"{cfg['lib_name']}.configs": ["*.yaml"]},
     install_requires=cfg["requirements"].split(),
     extras_require={k.removesuffix("_requirements"): v.split() for k, v in cfg.items() if k.endswith("_requirements")},
     entry_points={"console_scripts": cfg["console_scripts"].split()},

@@ -161,7 +161,7 @@ _Calls = Annotated[Literal["one", "any"], typer.Option(
     help="Requests that one call answers, or all, asked for a list of calls; by default one where there are such.")]
 _Engine = Annotated[Literal["xgrammar", "llguidance"], typer.Option(help="What holds a local model to the schema.")]
 _Backend = Annotated[Literal["transformers", "vllm"], typer.Option(help="What runs a local model; vllm needs a GPU.")]
-_Model = Annotated[str, typer.Option(help="nano, a folder, or an id of Hugging Face.")]
+_Model = Annotated[str, typer.Option(help="nano, nano-aligned, a folder, or an id of Hugging Face.")]
 _Tokens = Annotated[int, typer.Option(min=1, help="Longer answers are cut there.")]
 
 # %% ../nbs/17_cli.ipynb #885797d1
@@ -273,9 +273,9 @@ def check(
 def _known_model(name):
     "The name of a model; ValueError at once for a folder that is not there."
     path = Path(name)
-    known, parts = name == "nano" or path.is_dir(), len(path.parts)
+    known, parts = name in ("nano", "nano-aligned") or path.is_dir(), len(path.parts)
     if not known and (path.is_absolute() or name[:1] == "." or parts > 2 or parts == 2 and path.parent.is_dir()):
-        raise ValueError(f"{name}: no such model folder; train it, or give nano, a folder or an id of Hugging Face")
+        raise ValueError(f"{name}: no such model folder; train it, or give nano, nano-aligned, a folder or an id of Hugging Face")
     return name
 
 # %% ../nbs/17_cli.ipynb #e911ab3f
@@ -384,8 +384,8 @@ def _show_result(r, out):
 # %% ../nbs/17_cli.ipynb #355a7dc0
 @app.command("eval")
 def evaluate(
-    model: Annotated[str, typer.Option(help="nano, a folder, an id of Hugging Face, or http://HOST[#MODEL].")],
     data: Annotated[Path, typer.Option(help="Triplets, case lines, dialogues, or questions of BFCL.")],
+    model: Annotated[str, typer.Option(help="nano, nano-aligned, a folder, an id of Hugging Face, or http://HOST[#MODEL].")] = "nano-aligned",
     out: Annotated[Path, typer.Option(help="The result file; by default runs/eval/MODEL-DATA.json.")] = None,
     n: Annotated[int, typer.Option("--n", min=1, help="Only the first so many requests.")] = None,
     split: Annotated[_Split, typer.Option(help="Of triplets, those of this split.")] = "test",
@@ -461,10 +461,10 @@ def _show_judged(told):
 # %% ../nbs/17_cli.ipynb #0d9efbe4
 @app.command()
 def infer(
-    model: _Model,
     tools: Annotated[list[str], typer.Option(metavar="FILE...", help="Files with tools.")],
     prompt: Annotated[str, typer.Option(help="The request.")],
     more: _More = (),
+    model: _Model = "nano-aligned",
     form: _Form = "tool",
     max_new_tokens: _Tokens = 256,
     as_json: _Json = False,
@@ -487,7 +487,7 @@ def infer(
 @app.command()
 def ui(
     model: Annotated[str, typer.Option(help="The first column: nano, a folder, or an id of Hugging Face.")] = "nano",
-    aligned: Annotated[str, typer.Option(help="The second: what training made of it.")] = None,
+    aligned: Annotated[str, typer.Option(help="The second: what training made of it; beside nano, nano-aligned.")] = None,
     tools: Annotated[list[str], typer.Option(metavar="FILE...", help="Files with tools; none: an example.")] = (),
     more: _More = (),
     form: _Form = "tool",

@@ -168,13 +168,15 @@ def repair_tokenizer(
     return tokenizer
 
 # %% ../nbs/07_models.ipynb #021f38f7
+_BUNDLED = {"nano": "nano_base", "nano-aligned": "nano_aligned"}
+
 def _folder(name):
-    "Where a model lies: the bundled base for `nano`, otherwise what it is called."
-    return str(files("tool_use_dpo")/"nano_base") if name == "nano" else str(name)
+    "Where a model lies: a bundled one in the package, any other where its name says."
+    return str(files("tool_use_dpo")/_BUNDLED[name]) if name in _BUNDLED else str(name)
 
 def _missing(name, error):
     said = str(error).strip().splitlines()[0]
-    return OSError(f"{name}: neither 'nano', nor a folder with a model or an adapter, nor a model to be had from "
+    return OSError(f"{name}: neither {' nor '.join(map(repr, _BUNDLED))}, nor a folder with a model or an adapter, nor a model to be had from "
                    f"Hugging Face ({said})")
 
 def _reach(name):
@@ -277,7 +279,7 @@ def load_policy(
         raise ValueError(f"lora_r: 0 trains all weights, but {config.model_name} holds an adapter; merge it first")
     if full and config.load_in_4bit:
         raise ValueError("lora_r: 0 trains all weights, which 4-bit weights cannot be; set load_in_4bit: false")
-    if not full and "nano" not in (base, config.model_name) and torch.cuda.is_available() and find_spec("unsloth"):
+    if not full and not _BUNDLED.keys() & {base, config.model_name} and torch.cuda.is_available() and find_spec("unsloth"):
         return _unsloth(config)
     model = load_model(config.model_name, config.load_in_4bit, True, torch.float32 if full else None)
     return model if full or base else get_peft_model(model, lora(config))
@@ -294,7 +296,8 @@ def save_model(
     if isinstance(model, PeftModel):
         config = model.peft_config["default"]
         only = {"selected_adapters": ["default"], "save_embedding_layers": False}
-        if config.base_model_name_or_path == _folder("nano"): config.base_model_name_or_path = "nano"
+        config.base_model_name_or_path = {_folder(n): n for n in _BUNDLED}.get(config.base_model_name_or_path,
+                                                                               config.base_model_name_or_path)
     with quiet(): model.save_pretrained(part, state_dict=state, **only)
     tokenizer.save_pretrained(part)
     for file in sorted(part.iterdir(), key=lambda f: f.name in ("config.json", "adapter_config.json")):

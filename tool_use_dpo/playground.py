@@ -55,8 +55,8 @@ def marked(
     return [p for p in (*pieces, (answer[done:], None)) if p[0]]
 
 # %% ../nbs/12c_playground.ipynb #4606c992
-def _answerer(model, form, longest, constrained=None):
-    "A function that lets a model answer; `constrained` generates under schemas, one per prompt."
+def _answerer(model, form, longest, engine=None):
+    "A function that lets a model answer, freely or held to the schema by an engine."
     @lru_cache
     def loaded():
         from tool_use_dpo.models import load_model, load_tokenizer
@@ -65,24 +65,24 @@ def _answerer(model, form, longest, constrained=None):
         from tool_use_dpo.sspr import generate_answers
         policy, tokenizer = loaded()
         prompts = [render(tokenizer, messages(tools, request, form))]
-        if not constrained: return generate_answers(policy, tokenizer, prompts, longest)[0]
-        return constrained(policy, tokenizer, prompts, [call_schema(tools, form=form)], longest)[0]
+        if not engine: return generate_answers(policy, tokenizer, prompts, longest)[0]
+        from tool_use_dpo.constrained import constrained_answers
+        return constrained_answers(policy, tokenizer, prompts, [call_schema(tools, form=form)], longest, engine=engine)[0]
     return answer
 
 # %% ../nbs/12c_playground.ipynb #7fbbd58d
 def columns(
     base: str = "nano",    # model of the first column
-    aligned: str = None,   # of the second: what training made of it; None: no such column
+    aligned: str = None,   # of the second: what training made of it; None: no such column, but nano-aligned beside nano
     form: str = "tool",    # how a call is wrapped
     longest: int = 160,    # tokens of an answer
 ) -> dict:                 # name -> function of tools and request
     "The columns of the playground; the constrained one only where an engine for it is installed."
-    from tool_use_dpo import sspr
+    if base == "nano" and not aligned: aligned = "nano-aligned"
     found = {"base": _answerer(base, form, longest)}
     if aligned: found["aligned"] = _answerer(aligned, form, longest)
-    engine = getattr(sspr, "constrained_answers", None)   # same arguments as `generate_answers`, and a schema per prompt
-    if engine and any(map(find_spec, ("xgrammar", "llguidance"))):
-        found["constrained"] = _answerer(aligned or base, form, longest, engine)
+    engine = next(filter(find_spec, ("xgrammar", "llguidance")), None)
+    if engine: found["constrained"] = _answerer(aligned or base, form, longest, engine)
     return found
 
 # %% ../nbs/12c_playground.ipynb #7dd7ce08
@@ -100,7 +100,10 @@ def respond(
     except ValueError as e: return [([], f"Tools: {e}" if request.strip() else str(e))] * len(columns)
     told = []
     for answer in columns.values():
-        text = answer(given, request)
+        try: text = answer(given, request)
+        except ValueError as e:
+            told.append(([], str(e)))
+            continue
         faults = violations(text, schema)
         lines = [f"{v.kind} at {v.path or 'the top'}: {v.message}" for v in faults]
         told.append((marked(text, faults), "\n".join(lines) or "passes the schema"))

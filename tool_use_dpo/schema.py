@@ -372,7 +372,10 @@ def violations(
     except (ValueError, TypeError) as e: return [Violation("json_error", "", "", _short(str(e)))]
     try: return _tidy(islice(validator.iter_errors(value), 1000))
     except OverflowError: return [Violation("json_error", "", "", "A number is too large to be checked")]
-    except Exception as e: raise SchemaError(_fault(validator, e)) from None
+    except BaseException as e:
+        deep = type(e).__name__ == "PanicException"   # what jsonschema stands on, where the stack ends inside it
+        if not deep and not isinstance(e, Exception): raise
+        raise SchemaError(_fault(validator, RecursionError() if deep else e)) from None
 
 # %% ../nbs/01_schema.ipynb #55f01b9e
 def validate_tool_call(
