@@ -66,8 +66,8 @@ def aligned_questions(
 def make_aligned(
     out: str,              # folder for both stages, "sft" and "dpo", and the pairs
     start: str = "nano",   # the base
-    rows: int = 6000,      # documents of the cold start
-    asked: int = 1500,     # requests from whose answers pairs are made
+    rows: int = 4000,      # documents of the cold start
+    asked: int = 1000,     # requests from whose answers pairs are made
     seed: int = 0,         # of documents, order and sampling
 ) -> Path:                 # the aligned model
     "Cold start, then IPO on the model's own mistakes; the same call again goes on where it stopped."
@@ -78,6 +78,7 @@ def make_aligned(
     if not file.exists():
         questions, model = aligned_questions(asked, seed), (load_model(str(cold)), load_tokenizer(str(cold)))
         pairs = own_mistakes(*model, questions) + own_mistakes(*model, questions, 1.0, seed)
-        append_jsonl(part := file.with_suffix(".part"), dedupe(pairs))
+        (part := file.with_suffix(".part")).unlink(missing_ok=True)
+        append_jsonl(part, dedupe(pairs))
         part.rename(file)
     return dpo(DPOSettings(**_DPO, model_name=str(cold), output_dir=str(Path(out, "dpo")), seed=seed), read_jsonl(file))

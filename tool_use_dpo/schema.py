@@ -362,6 +362,7 @@ def _fault(validator, e):  # one line on what is wrong with a schema that made t
     if found: return f"The schema is broken at {found[0].path or 'the top'}: {found[0].message}"
     return _short(f"The schema is broken: {type(e).__name__}: {e}")
 
+# %% ../nbs/01_schema.ipynb #7a235ebc
 def violations(
     text_or_value,  # str: always JSON text; anything else: a value, judged as the JSON text that it is written as
     schema: dict | bool,  # JSON Schema; raises `SchemaError`, a ValueError, if it is broken or refers outside itself
