@@ -36,17 +36,14 @@ _DPO = {**_BOTH, "max_prompt_length": 768, "batch_size": 8, "learning_rate": 2e-
 
 def _cold_start(start, out, docs, seed):
     "SFT on what the assistant says in documents."
-    from tool_use_dpo.diatool import _dataset
-    from tool_use_dpo.models import SFTSettings, load_policy, load_tokenizer, quiet
-    from tool_use_dpo.sft import CallTrainer, SFTConfig, open_run, run, trainer_args
+    from tool_use_dpo.diatool import tokens_sft
+    from tool_use_dpo.models import SFTSettings, load_tokenizer
+    from tool_use_dpo.sft import open_run
     config = SFTSettings(**_SFT, model_name=start, output_dir=str(out), seed=seed)
     tokenizer = load_tokenizer(start)
     open_run(config, [{"id": i} for i in range(len(docs))])
-    rows = [{"input_ids": ids, "labels": [t if w >= 1 else -100 for t, w in zip(ids, weights)], "place": len(ids)}
-            for ids, weights in _encode(tokenizer, docs)]
-    data = _dataset(rows, config.max_seq_length)
-    with quiet():
-        return run(CallTrainer(load_policy(config), trainer_args(config, SFTConfig), train_dataset=data, processing_class=tokenizer), config)
+    return tokens_sft(config, tokenizer, [{"input_ids": ids, "labels": [t if w >= 1 else -100 for t, w in zip(ids, weights)]}
+                                          for ids, weights in _encode(tokenizer, docs)])
 
 # %% ../nbs/16a_aligned.ipynb #6599607a
 def aligned_questions(

@@ -78,7 +78,8 @@ def refusal(
 def _others(value, schema, rng):
     "Values that could stand in the place of another one; none where that is not certain."
     if isinstance(value, bool) or schema.get("type") not in ("string", "integer"): return []
-    if "enum" in schema: return rng.sample(free := [v for v in schema["enum"] if v != value], min(2, len(free)))
+    free = [v for v in schema.get("enum", ()) if v != value]
+    if "enum" in schema: return rng.sample(free, min(2, len(free)))
     n = rng.choice((1, 1, 2, 3))
     if isinstance(value, int): return [] if schema.keys() & {"minimum", "maximum", "multipleOf"} else [value + 3 * i + 2 for i in range(n)]
     if schema.keys() & _BOUND: return []
@@ -92,7 +93,7 @@ def _spread(tool, request, args, rng):
         more = _others(value, schema, rng) if len(spots) == 1 else []
         if not more: continue
         said, (a, b) = [str(v) for v in (value, *more)], spots[0].span()
-        quoted = request[a - 1:a] in ("'", '"') and a > 0
+        quoted = request[a - 1:a] in ("'", '"')
         if quoted or rng.random() < 0.3: request += rng.choice(_SAME).format(_list(said[1:]))
         else: request = request[:a] + _list(said) + request[b:]
         return request, [{**args, name: v} for v in (value, *more)]
@@ -115,9 +116,9 @@ def several(
         calls = [(name, a) for a in (args if isinstance(args, list) else [args])]
     if u > 0.7:
         more, then, name, args = _draft(rng, 2, entries)
-        if name in {t["name"] for t in tools}: return several(rng, entries)
-        same, tools = {t["name"] for t in tools}, [*tools, *more]
-        tools = tools[:len(same)] + [t for t in more if t["name"] not in same]
+        known = {t["name"] for t in tools}
+        if name in known: return several(rng, entries)
+        tools = [*tools, *(t for t in more if t["name"] not in known)]
         request = rng.choice(_NEXT).format(request, then if rng.random() < 0.3 else then[:1].lower() + then[1:])
         calls.append((name, args))
     form = rng.choice(("tool", "tool", "name"))

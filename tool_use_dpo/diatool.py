@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['turn_weights', 'diatool_loss', 'DialogueSettings', 'dialogue_messages', 'dialogue_tokens', 'dialogue_rows', 'Collate',
-           'DialogueTrainer', 'read_dialogues', 'dialogue_trainer', 'dialogue_dpo', 'dialogue_sft']
+           'DialogueTrainer', 'read_dialogues', 'dialogue_trainer', 'dialogue_dpo', 'tokens_sft', 'dialogue_sft']
 
 # %% ../nbs/13b_diatool.ipynb #cca29dba
 import json
@@ -202,6 +202,20 @@ def dialogue_dpo(
     with quiet(): return run(dialogue_trainer(config, pairs, callbacks), config)
 
 # %% ../nbs/13b_diatool.ipynb #28c49ffc
+def tokens_sft(
+    config: SFTSettings,    # settings of a run that `open_run` has opened
+    tokenizer: object,      # saved beside the model
+    rows: list,             # {"input_ids", "labels"}; label -100 where a token is only read
+    callbacks: list = (),   # of transformers, to watch or stop the run
+) -> Path:                  # the output folder
+    "Fine-tune a model on rows of tokens."
+    data = _dataset(rows, config.max_seq_length)
+    data = data.add_column("place", [len(x) for x in data["input_ids"]])
+    with quiet():
+        trainer = CallTrainer(load_policy(config), trainer_args(config, SFTConfig), train_dataset=data,
+                              processing_class=tokenizer, callbacks=list(callbacks))
+        return run(trainer, config)
+
 def dialogue_sft(
     config: SFTSettings,    # settings of the run
     rows: list,             # rows with tools and the dialogue under `chosen`
@@ -212,9 +226,4 @@ def dialogue_sft(
     for r in rows:
         ids, turns = dialogue_tokens(tokenizer, r["tools"], r["chosen"])
         out.append({"input_ids": ids, "labels": [i if t else -100 for i, t in zip(ids, turns)]})
-    data = _dataset(out, config.max_seq_length)
-    data = data.add_column("place", [len(x) for x in data["input_ids"]])
-    with quiet():
-        trainer = CallTrainer(load_policy(config), trainer_args(config, SFTConfig), train_dataset=data,
-                              processing_class=tokenizer, callbacks=list(callbacks))
-        return run(trainer, config)
+    return tokens_sft(config, tokenizer, out, callbacks)
