@@ -6,7 +6,7 @@ DIR holds public sets as case lines (docs of `tool-use-dpo eval`): bfcl_single, 
 sgd_open_dialogues. No model was trained on any of them. Greedy answers, strict, one thread. Single calls are asked with the usual
 contract; where no tool fits, any number of calls is asked for, and so it is once more of bfcl_single, to count what is refused though it
 could be answered. Of each dialogue of SGD the first turn counts in which the assistant asks for a slot, and a model asks if
-it makes no call and its words name that slot.
+it makes no call, does not decline, and its words name a slot; how often it is the same slot is counted beside.
 `--speed` measures instead: seconds to load, seconds for one call, tokens a second in batches of 64.
 """
 import argparse, json, subprocess, sys, time
@@ -16,7 +16,7 @@ import torch
 
 from tool_use_dpo.answers import generate_answers
 from tool_use_dpo.chat import render
-from tool_use_dpo.dialogue import slots_named
+from tool_use_dpo.dialogue import declines, slots_named
 from tool_use_dpo.diatool import dialogue_messages
 from tool_use_dpo.models import load_model, load_tokenizer
 from tool_use_dpo.sspr import _interval, _refusal, _calls, evaluate, read_cases
@@ -40,26 +40,28 @@ def refused(model, file):
 
 
 def asked(model, file):
-    "How many first questions of dialogues are asked, and for the right slot."
+    "How many first questions of dialogues are asked: for a slot, and for the one that was asked for there."
     turns = []
     for row in map(json.loads, Path(file).open(encoding="utf-8")):
         at = next((i for i, m in enumerate(row["messages"]) if m.get("acts") == ["REQUEST"]), None)
         if at: turns.append((row, at))
     prompts = [render(model[1], dialogue_messages(row["tools"], row["messages"][:at])) for row, at in turns]
-    named = words = 0
+    asks = same = words = 0
     for (row, at), said in zip(turns, generate_answers(*model, prompts, 96, 32)):
-        slots = {s for t in map(as_tool, row["tools"]) for s in slots_named(said, t)} if "{" not in said else set()
-        words += "{" not in said
-        named += bool(slots & {*row["messages"][at]["requested_slots"]})
+        if "{" in said: continue
+        words += 1
+        slots = {s for t in map(as_tool, row["tools"]) for s in slots_named(said, t)} if not declines(said) else set()
+        asks += bool(slots)
+        same += bool(slots & {*row["messages"][at]["requested_slots"]})
     n = len(turns)
-    return {"n": n, "no_call": words / n, "share": named / n, "ci95": _interval(named, n)}
+    return {"n": n, "no_call": words / n, "share": asks / n, "ci95": _interval(asks, n), "same": same / n, "same_ci95": _interval(same, n)}
 
 
 def real(name, folder, sets):
     "All figures of a model."
     model, out = (load_model(name), load_tokenizer(name)), {}
     plan = {**{k: (single, v) for k, v in SINGLE.items()}, "refused where no tool fits": (refused, "bfcl_irrelevance"),
-            "refused where one does": (refused, "bfcl_single"), "SGD: asks for the slot": (asked, "sgd_open_dialogues")}
+            "refused where one does": (refused, "bfcl_single"), "SGD: asks for a slot": (asked, "sgd_open_dialogues")}
     for what, (measure, file) in plan.items():
         if sets and file not in sets: continue
         begun = time.perf_counter()
