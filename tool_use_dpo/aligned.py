@@ -11,10 +11,11 @@ from pathlib import Path
 
 # %% ../nbs/16a_aligned.ipynb #ea6c6eeb
 from .conversations import base_document, several
+from .demo import _rows, own_mistakes
 from .generate import load_catalogue
 from .nano import _draft, _encode, _turns
 from .tools import as_tool, call_schema, make_call
-from .triplets import _lines, append_jsonl, dedupe
+from .triplets import _lines, dedupe
 
 # %% ../nbs/16a_aligned.ipynb #65316ba4
 def aligned_documents(
@@ -60,14 +61,11 @@ def aligned_questions(
     return out
 
 # %% ../nbs/16a_aligned.ipynb #93f81f72
-def _kept(file, make):
-    "The rows of a file, which is made first if it is not whole."
-    if not file.exists():
-        (part := file.with_suffix(".part")).unlink(missing_ok=True)
-        part.parent.mkdir(parents=True, exist_ok=True)
-        append_jsonl(part, make())
-        part.rename(file)
-    return [row for _, row in _lines(file)]
+def _pairs(path):
+    "The rows of a file of pairs that are no triplets; ValueError with the line at fault."
+    for n, row in _lines(path):
+        if isinstance(row, str): raise ValueError(f"{path}:{n}: {row}")
+    return [row for _, row in _lines(path)]
 
 # %% ../nbs/16a_aligned.ipynb #479a93cb
 _LISTS = {**_DPO, "learning_rate": 2.2e-5, "beta": 0.05, "epochs": 3}
@@ -92,9 +90,9 @@ def fewer_refusals(
     "IPO on the lists of calls that a model owes; the same call again goes on where it stopped."
     from tool_use_dpo.dpo import dpo
     from tool_use_dpo.models import DPOSettings, load_model, load_tokenizer
-    file = Path(out, "refused.jsonl")
+    Path(out).mkdir(parents=True, exist_ok=True)
     def make(): return _refused(load_model(start), load_tokenizer(start), n, seed)
-    pairs = _kept(file, make)
+    pairs = _rows(Path(out, "refused.jsonl"), make, _pairs)
     if not pairs: raise ValueError(f"{start} refuses none of {n} requests without need: there is nothing to train on")
     return dpo(DPOSettings(**_LISTS, model_name=start, output_dir=str(Path(out, "lists")), seed=seed), pairs)
 
@@ -108,13 +106,12 @@ def make_aligned(
     seed: int = 0,         # of documents, order and sampling
 ) -> Path:                 # the aligned model
     "Cold start, then IPO on the model's own mistakes; the same call again goes on where it stopped."
-    from tool_use_dpo.demo import own_mistakes
     from tool_use_dpo.dpo import dpo
     from tool_use_dpo.models import DPOSettings, load_model, load_tokenizer
     cold = str(_cold_start(start, Path(out, "sft"), aligned_documents(rows, seed), seed))
     def make():
         questions, model = aligned_questions(asked, seed), (load_model(cold), load_tokenizer(cold))
         return dedupe(own_mistakes(*model, questions) + own_mistakes(*model, questions, 1.0, seed))
-    pairs = _kept(Path(out, "pairs.jsonl"), make)
+    pairs = _rows(Path(out, "pairs.jsonl"), make)
     calls = dpo(DPOSettings(**_DPO, model_name=cold, output_dir=str(Path(out, "dpo")), seed=seed), pairs)
     return fewer_refusals(out, str(calls), lists, seed) if lists else calls

@@ -35,14 +35,14 @@ def _both(entries): return entries + [_unworded(e) for e in entries]
 
 def _train_tools(seed): return _both(load_catalogue("train")) + _made_up(200, seed)
 
-def _rows(file, make):
+def _rows(file, make, read=read_jsonl):
     "The rows of a file, which is made first if it is not whole."
     if not Path(file).exists():
         part = Path(f"{file}.part")
         part.unlink(missing_ok=True)
         append_jsonl(part, make())
         part.rename(file)
-    return read_jsonl(file)
+    return read(file)
 
 # %% ../nbs/16_demo.ipynb #cb25558e
 def demo_data(
