@@ -11,11 +11,11 @@ from pathlib import Path
 
 # %% ../nbs/16a_aligned.ipynb #ea6c6eeb
 from .conversations import base_document, several
-from .demo import _rows, own_mistakes
+from .demo import own_mistakes
 from .generate import load_catalogue
 from .nano import _draft, _encode, _turns
 from .tools import as_tool, call_schema, make_call
-from .triplets import _lines, dedupe
+from .triplets import _kept, _objects, dedupe, read_jsonl
 
 # %% ../nbs/16a_aligned.ipynb #65316ba4
 def aligned_documents(
@@ -32,7 +32,7 @@ def aligned_documents(
 # %% ../nbs/16a_aligned.ipynb #7d60e667
 _BOTH = {"max_seq_length": 768, "grad_accum_steps": 1, "epochs": 1, "warmup_steps": 10, "optim": "adamw_torch", "lora_r": 0,
          "load_in_4bit": False, "gradient_checkpointing": False, "save_steps": 100}
-_SFT = {**_BOTH, "batch_size": 16, "learning_rate": 3e-4}
+_SFT = {**_BOTH, "max_seq_length": 1536, "batch_size": 16, "learning_rate": 3e-4}
 _DPO = {**_BOTH, "max_prompt_length": 768, "batch_size": 8, "learning_rate": 2e-5, "beta": 0.1, "ipo_reduction": "sum", "nll_weight": 0.0}
 
 def _cold_start(start, out, docs, seed):
@@ -61,13 +61,6 @@ def aligned_questions(
     return out
 
 # %% ../nbs/16a_aligned.ipynb #93f81f72
-def _pairs(path):
-    "The rows of a file of pairs that are no triplets; ValueError with the line at fault."
-    for n, row in _lines(path):
-        if isinstance(row, str): raise ValueError(f"{path}:{n}: {row}")
-    return [row for _, row in _lines(path)]
-
-# %% ../nbs/16a_aligned.ipynb #479a93cb
 _LISTS = {**_DPO, "learning_rate": 2.2e-5, "beta": 0.05, "epochs": 3}
 
 def _refused(model, tokenizer, n, seed):
@@ -92,7 +85,7 @@ def fewer_refusals(
     from tool_use_dpo.models import DPOSettings, load_model, load_tokenizer
     Path(out).mkdir(parents=True, exist_ok=True)
     def make(): return _refused(load_model(start), load_tokenizer(start), n, seed)
-    pairs = _rows(Path(out, "refused.jsonl"), make, _pairs)
+    pairs = _kept(Path(out, "refused.jsonl"), make)
     if not pairs: raise ValueError(f"{start} refuses none of {n} requests without need: there is nothing to train on")
     return dpo(DPOSettings(**_LISTS, model_name=start, output_dir=str(Path(out, "lists")), seed=seed), pairs)
 
@@ -112,6 +105,6 @@ def make_aligned(
     def make():
         questions, model = aligned_questions(asked, seed), (load_model(cold), load_tokenizer(cold))
         return dedupe(own_mistakes(*model, questions) + own_mistakes(*model, questions, 1.0, seed))
-    pairs = _rows(Path(out, "pairs.jsonl"), make)
+    pairs = _kept(Path(out, "pairs.jsonl"), make, read_jsonl)
     calls = dpo(DPOSettings(**_DPO, model_name=cold, output_dir=str(Path(out, "dpo")), seed=seed), pairs)
     return fewer_refusals(out, str(calls), lists, seed) if lists else calls

@@ -15,8 +15,8 @@ from pathlib import Path
 from .dialogue import _DECLINES, _slots, dialogues
 from .diatool import _HOW, dialogue_messages
 from .generate import _list
-from .nano import (_BOUND, _VALUES, _draft, _dumps, _natural, _new_text, _system, _variant, average, document,
-                               pretrain, web_document)
+from .nano import (_BOUND, _NAMES, _VALUES, _beside, _draft, _dumps, _natural, _new_text, _system, _variant, average,
+                               document, pretrain, web_document)
 from .situations import _ALL, family
 from .sspr import _ANY
 from .tools import make_call
@@ -30,18 +30,43 @@ def _mixed(rng, entries):
         sizes = sorted((len(_slots(t)) for t in out), reverse=True)
         if sizes[0] > 2 and sizes[1] > 1 and len({t["domain"] for t in out if len(_slots(t)) > 1}) > 1: return out
 
+# %% ../nbs/nano/01_conversations.ipynb #e40da053
+_NOTES = ["Okay.", "Sure.", "Okay, let me check.", "Sure, let me look that up.", "One moment, please.", "All right, I will do that now.",
+          "Thank you. Let me see.", "Of course. Let me try.", "I have all that I need.", "Let me search for it."]
+
+def _longer(messages, rng):
+    "A conversation with longer results, and with words before calls."
+    out, more, notes = [], rng.random() < 0.4, rng.random() < 0.4
+    for m in messages:
+        if more and m["role"] == "tool":
+            found = [{rng.choice(_NAMES): _new_text(rng) for _ in range(rng.randint(1, 4))} for _ in range(rng.randint(1, 4))]
+            m = {**m, "content": _dumps({**json.loads(m["content"]), rng.choice(_NAMES): found})}
+        if notes and m["role"] == "assistant" and m["content"][:1] == "{":
+            out.append({"role": "assistant", "content": rng.choice(_NOTES), "given": True})
+        out.append(m)
+    return out
+
+# %% ../nbs/nano/01_conversations.ipynb #94b156cb
+def _rounds(rng, entries):
+    "Rows of `dialogues` that can follow each other, one of them if no tool serves."
+    query, n = rng.choices((0, 1, 2), _MIX)[0], rng.choices((1, 2, 3, 4), (50, 25, 15, 10))[0]
+    while True:
+        tools = _mixed(rng, entries)
+        mix = (0, 0, 1) if query == 2 else (query == 0 or n > 1, query == 1 or n > 1, 0)
+        try: rows = [*dialogues(max(2, n), "train", tools, rng.random(), mix, rng.choice((1, 2, 3, 5)))]
+        except (ValueError, IndexError): continue   # these tools allow none
+        return rng.sample(rows, 1 if query == 2 else n)
+
 def conversation(
     rng: random.Random,   # source of randomness
     entries: list,        # catalogue entries to draw from, beside made-up ones
 ) -> list:                # messages, the contract first
-    "A right conversation: asked, called, reported, or declined."
-    query = rng.choices((0, 1, 2), _MIX)[0]
-    while True:
-        tools = _mixed(rng, entries)
-        try: rows = [*dialogues(2, "train", tools, rng.random(), [i == query for i in range(3)], rng.choice((1, 2, 3, 5)))]
-        except (ValueError, IndexError): continue   # these tools allow none
-        row = rng.choice(rows)                      # one question for all slots, or one for each
-        return dialogue_messages(row["tools"], row["chosen"])
+    "A right conversation: asked, called, reported, or declined; up to four rounds."
+    rows = _rounds(rng, entries)
+    shown = [*{t["function"]["name"]: t["function"] for row in rows for t in row["tools"]}.values()]
+    for t in [*shown] if rng.random() < 0.5 else []: shown += _beside([t], rng)[1:] if len(shown) < 7 else []
+    tools = {t["name"]: {"type": "function", "function": t} for t in rng.sample(shown, len(shown))}
+    return _longer(dialogue_messages([*tools.values()], sum((row["chosen"] for row in rows), [])), rng)
 
 _MIX = (3, 4, 2)   # everything said, slots missing, no tool that serves
 
@@ -55,7 +80,7 @@ _GENERAL = ["Who invented the {}?", "What is the history of the {}?", "Why do pe
 
 def _unserved(rng, entries):
     "Tools shown, and a request that none of them serves."
-    tools, request, *_ = _natural(rng) if (near := rng.random() < 0.25) else _draft(rng, 2, entries)
+    tools, request, *_ = _natural(rng) if (near := rng.random() < 0.1) else _draft(rng, 2, entries)
     if near and len(tools) > 1: return tools[1:], request
     shown = [_draft(rng, 2, entries)[0][0] for _ in range(rng.choice((1, 1, 2, 3)))]
     if rng.random() < 0.25: request = rng.choice(_GENERAL).format(*rng.choices(_THINGS, k=2))

@@ -15,7 +15,7 @@ from pathlib import Path
 from .generate import generate, load_catalogue, random_tool
 from .negatives import own_negatives
 from .tools import as_tool
-from .triplets import append_jsonl, dedupe, leak_audit, make_triplet, read_jsonl
+from .triplets import _kept, dedupe, leak_audit, make_triplet, read_jsonl
 
 # %% ../nbs/16_demo.ipynb #26f4892d
 _SIZES = {   # rows: of the cold start, asked for own mistakes, of the test
@@ -35,15 +35,6 @@ def _both(entries): return entries + [_unworded(e) for e in entries]
 
 def _train_tools(seed): return _both(load_catalogue("train")) + _made_up(200, seed)
 
-def _rows(file, make, read=read_jsonl):
-    "The rows of a file, which is made first if it is not whole."
-    if not Path(file).exists():
-        part = Path(f"{file}.part")
-        part.unlink(missing_ok=True)
-        append_jsonl(part, make())
-        part.rename(file)
-    return read(file)
-
 # %% ../nbs/16_demo.ipynb #cb25558e
 def demo_data(
     out: str,      # folder for the files
@@ -54,10 +45,10 @@ def demo_data(
     tools = _train_tools(seed)
     want = {use: n for use, n in sizes.items() if use != "test"}
     def train(): return generate(sum(want.values()), tools, seed=seed, split="train")
-    rows, at, data = _rows(Path(out) / "train.jsonl", train), 0, {}
+    rows, at, data = _kept(Path(out) / "train.jsonl", train, read_jsonl), 0, {}
     for use, n in want.items(): data[use], at = rows[at:at + n], at + n
     def test(): return generate(sizes["test"], _both(load_catalogue("test")), seed=seed + 1000, split="test")
-    data["test"] = _rows(Path(out) / "test.jsonl", test)
+    data["test"] = _kept(Path(out) / "test.jsonl", test, read_jsonl)
     leaks = leak_audit(rows + data["test"])
     if leaks: raise ValueError(f"test and training share {len(leaks)} things, first {leaks[0]}")
     return data
@@ -153,7 +144,7 @@ def _pairs(stage, data):
         with stage.timed("own mistakes"):
             pairs = own_mistakes(*model, data["asked"]) + own_mistakes(*model, data["asked"], 1.0, stage.seed)
         return [p for p in dedupe(pairs) if p["violation"]["kind"] not in _LEFT_OUT]
-    pairs = _rows(stage.out / "pairs.jsonl", make)
+    pairs = _kept(stage.out / "pairs.jsonl", make, read_jsonl)
     stage.say(f"{len(pairs)} pairs from the model's own mistakes on {len(data['asked'])} requests")
     return pairs
 
@@ -217,7 +208,7 @@ def _control(stage, data, pairs, n):
     tools = _train_tools(stage.seed)
     known = data["asked"]
     def make(): return (known + list(generate(max(1, n - len(known)), tools, seed=stage.seed + 1, split="train")))[:n]
-    rows = _rows(stage.out / "more.jsonl", make)
+    rows = _kept(stage.out / "more.jsonl", make, read_jsonl)
     stage.say(f"control: {len(rows)} more rows of SFT cost what {len(pairs)} pairs cost")
     return rows
 

@@ -251,7 +251,8 @@ def _partial(tool, known, rng):
     return {**tool, "phrasings": out} if out else None
 
 def _request(tool, known, rng):
-    "What the user says first: all that is known, in a phrasing of the tool or in the words of its schema."
+    "What the user says first: all that is known, in a phrasing of the tool or its own words; or only what is wanted."
+    if not known and tool.get("openings") and rng.random() < 0.8: return rng.choice(tool["openings"])
     plain = {k: v for k, v in tool.items() if k not in ("phrasings", "clauses")}
     said = _partial(tool, known, rng) if rng.random() < 0.6 else None
     return word_request(said or plain, known, rng)
@@ -381,10 +382,12 @@ def dialogue_pairs(
     seed: int = 0,        # same seed and tools, same pairs
     level: str = "all",   # only the rows of the set "easy" or "hard"; "all": both
     max_tools: int = 2,   # most tools shown
+    even: bool = False,   # every lesson as often as any other, instead of the paper's counts
 ):                        # yields rows; see below
     "Paired dialogues in the proportions of `PAIRS`; raises `ValueError` if the tools allow too few."
     plans = [p for p in PAIRS if level in ("all", p[4])]
     if not plans: raise ValueError(f"level {level!r} is unknown: give easy, hard or all")
+    if even: plans = [(*p[:-1], p[-1] / sum(q[-1] for q in plans if q[3] == p[3])) for p in plans]
     yield from _stream(n, plans, _pool(tools, split), seed, split, max_tools)
 
 # %% ../nbs/13_dialogue.ipynb #6ea3ce04

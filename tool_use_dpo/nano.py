@@ -6,7 +6,7 @@
 __all__ = ['document', 'web_document', 'train_tokenizer', 'nano_model', 'pretrain', 'average']
 
 # %% ../nbs/nano/00_nano.ipynb #8afb552d
-import json, math, random, re, shutil, time
+import json, math, random, re, shutil, string, time
 from pathlib import Path
 
 # %% ../nbs/nano/00_nano.ipynb #542dac39
@@ -19,8 +19,8 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, Qwen2Toke
 
 # %% ../nbs/nano/00_nano.ipynb #4134ec07
 from .generate import _WORDS, _list, _split_name, load_catalogue, random_tool, sample_arguments, word_request
-from .situations import family
-from .tools import call_schema, contract, make_call
+from .situations import _ALL, family
+from .tools import call_schema, contract, make_call, signature
 
 # %% ../nbs/nano/00_nano.ipynb #cfc01d64
 _HEADS = ["You can use these tools:", "Tools:", "Available tools:", "You have these functions:", "Functions:"]
@@ -69,8 +69,10 @@ def _new_word(rng):
         out += c
     return out[3:]
 
+# %% ../nbs/nano/00_nano.ipynb #a6254b58
 def _new_text(rng):
-    "One to four such words, written as names, titles or plain text are."
+    "One to four such words, written as names, titles or plain text are, or a code."
+    if rng.random() < 0.1: return "".join(rng.choices(string.ascii_letters + string.digits, k=rng.randint(5, 12)))
     n = rng.choice((1, 1, 2, 2, 3, 4))
     words = [_new_word(rng) if rng.random() < 0.93 else str(rng.randint(1, 999)) for _ in range(n)]
     style = rng.random()
@@ -163,6 +165,45 @@ def _format(name, args, rng, form):
     if u < 0.9: return _dumps({"tool": name, **args})
     return _python(name, args)
 
+# %% ../nbs/nano/00_nano.ipynb #4c2a936a
+_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
+
+def _name_words():
+    "The words of the names in the base domains and in the made-up families."
+    entries = load_catalogue("base")
+    names = [n for e in entries for n in (e["name"], *e["parameters"]["properties"])]
+    names += [n for c in _ALL["concepts"] for n in c["names"]] + [x for t in _ALL["topics"] for x in t["things"]]
+    return sorted({w for n in names for w in _split_name(n).split() if len(w) > 2 and w.isalpha()})
+
+_NAMES = _name_words()
+
+def _near_name(name, rng):
+    "A name that shares words with another: one of them changed, one more, or one less."
+    spots, new = [*_WORD.finditer(name)], rng.choice(_NAMES) if rng.random() < 0.8 else _new_word(rng)
+    if not spots: return new
+    (a, b), u = rng.choice(spots).span(), rng.random()
+    if u < 0.2 and len(spots) > 1: put = ""
+    elif u < 0.6: put = new.capitalize() if name[a].isupper() else new
+    else: put = name[a:b] + (f"_{new}" if "_" in name or len(spots) == 1 and rng.random() < 0.5 else new.capitalize())
+    return re.sub(r"([_.-])[_.-]+", r"\1", name[:a] + put + name[b:]).strip("_.-") or new
+
+# %% ../nbs/nano/00_nano.ipynb #b74dca29
+def _sibling(tool, rng):
+    "A tool that is easily taken for another one."
+    name, props = _near_name(tool["name"], rng), {}
+    for p, s in tool["parameters"]["properties"].items():
+        s = s if (u := rng.random()) < 0.6 else {"type": rng.choice(("string", "integer"))}
+        if u < 0.8: props[p if u < 0.35 else _near_name(p, rng)] = s
+    if not props or rng.random() < 0.3: props[rng.choice(_NAMES)] = {"type": "string"}
+    if rng.random() < 0.4: name = _near_name(name, rng)
+    return {"name": name, "description": f"{_split_name(name).capitalize()}." if rng.random() < 0.7 else "",
+            "parameters": {"type": "object", "properties": props, "required": [n for n in props if rng.random() < 0.7]}}
+
+def _beside(tools, rng):
+    "Tools, and siblings of the first."
+    more = [_sibling(tools[0], rng) for _ in range(rng.choice((1, 1, 2, 2, 3, 4)))]
+    return [*tools, *{t["name"]: t for t in more if t["name"] not in {x["name"] for x in tools}}.values()]
+
 # %% ../nbs/nano/00_nano.ipynb #570b55c0
 def _bracketed(request, args, rng):
     "A request whose lists of numbers are written in other ways."
@@ -186,9 +227,8 @@ def _natural(rng):
     return [_plain(tool), *(t for n, t in others.items() if n != tool["name"])], _chat(request, rng), tool["name"], args
 
 # %% ../nbs/nano/00_nano.ipynb #de2ea78b
-def _draft(rng, level, entries):
-    "Tools, request and call of a document; the called tool is the first."
-    if level == 2 and rng.random() < 0.5: return _natural(rng)
+def _catalogued(rng, level, entries):
+    "Tools, request and call of the catalogue, or of a random tool; the called tool is the first."
     tool = _draw_tool(rng, level, entries)
     args = sample_arguments(tool, rng, rng.choice((0.1, 0.4, 0.7)))
     args = _scramble(args, tool["parameters"], rng, rng.choice((0.0, 0.3, 0.9)))
@@ -203,6 +243,12 @@ def _draft(rng, level, entries):
     others = [_plain(_draw_tool(rng, 2, entries)) for _ in range(others)]
     if level == 2: request, (tool, args) = _chat(request, rng), _relist(tool, args, rng)
     return [_plain(tool), *(t for t in others if t["name"] != tool["name"])], request, tool["name"], args
+
+def _draft(rng, level, entries):
+    "Tools, request and call of a document; the called tool is the first."
+    if level < 2: return _catalogued(rng, level, entries)
+    tools, *rest = _natural(rng) if rng.random() < 0.5 else _catalogued(rng, level, entries)
+    return _beside(tools, rng) if rng.random() < 0.35 else tools, *rest
 
 def _system(tools, form, rng):
     "The contract, or, without a form, one of the ways in which tools are listed elsewhere."
@@ -282,11 +328,11 @@ def _turns(doc):
     return list(zip(("system", "user", "assistant"), doc)) if isinstance(doc, tuple) else [(m["role"], m["content"]) for m in doc]
 
 def _pieces(doc):
-    "Texts of a ChatML document, by turns not the model's and the model's."
+    "Texts of a ChatML document, by turns not the model's and the model's; a `given` turn counts as not the model's."
     out, text = [], ""
-    for role, said in _turns(doc):
+    for (role, said), m in zip(_turns(doc), doc):
         text += f"<|im_start|>{role}\n"
-        if role == "assistant": out += [text, said + "<|im_end|>"]; text = "\n"
+        if role == "assistant" and "given" not in m: out += [text, said + "<|im_end|>"]; text = "\n"
         else: text += f"{said}<|im_end|>\n"
     return out
 
@@ -305,7 +351,7 @@ _FIRST = 8.0
 
 def _batches(rows, rng, tokens):
     "Batches of about `tokens` tokens, rows of like length together, padded to a multiple of 32."
-    rows = sorted((r for r in rows if len(r[0]) <= 768), key=lambda r: len(r[0]))
+    rows = sorted((r for r in rows if len(r[0]) <= 1536), key=lambda r: len(r[0]))
     out, i = [], 0
     while i < len(rows):
         n = max(1, tokens // (32 * math.ceil(len(rows[min(i + 40, len(rows) - 1)][0]) / 32)))

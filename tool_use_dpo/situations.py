@@ -204,7 +204,7 @@ def _entry(topic, thing, name, pieces, p_required, unsaid, rng):
     return {"name": name, "description": text + ".", "domain": topic["area"],
             "parameters": {"type": "object", "properties": {n: props[n] for n in order}, "required": [n for n in order if n in required]},
             "values": values, "pools": pools, "say": say, "clauses": clauses, "unsaid": silent,
-            "phrasings": [_phrasing(topic, thing, must, rng) for _ in range(2)]}
+            "phrasings": [_phrasing(topic, thing, must, rng) for _ in range(2)], "openings": [_phrasing(topic, thing, [], rng) for _ in range(2)]}
 
 # %% ../nbs/04c_situations.ipynb #0100923e
 def family(

@@ -29,7 +29,7 @@ from .negatives import _near, negative, semantic_negative
 from .answers import _attending, _can_share, ends_of, generate_answers, to_text
 from .sspr import _case, _within, case_messages
 from .tools import call_schema, make_call
-from .triplets import _content_id, _lines, append_jsonl
+from .triplets import _content_id, _kept, _lines
 
 # %% ../nbs/14b_tokenlevel.ipynb #f53a91da
 class Answer(NamedTuple):
@@ -392,15 +392,13 @@ def sample(
 # %% ../nbs/14b_tokenlevel.ipynb #2a571287
 def _round(config, cases, out):
     "One round: its pairs, kept in its folder, and the training on them."
-    file = out / "pairs.jsonl"
-    if file.exists(): pairs = [row for _, row in _lines(file)]
-    else:
+    def make():
         pairs, tokens = sample(config, cases)
         if not pairs: raise ValueError(f"{config.model_name}: no pair in {len(cases)} cases; raise epsilon or lower margin")
-        out.mkdir(parents=True, exist_ok=True)
-        append_jsonl(f"{file}.part", pairs)
-        Path(f"{file}.part").rename(file)
         print(f"{out.name}: {len(pairs)} pairs from {len(cases)} cases, {tokens} tokens decoded")
+        return pairs
+    out.mkdir(parents=True, exist_ok=True)
+    pairs = _kept(out / "pairs.jsonl", make)
     plain = {k: v for k, v in asdict(config).items() if k in DPOSettings.__dataclass_fields__}
     return dpo(DPOSettings(**plain), pairs)
 

@@ -187,6 +187,23 @@ def read_jsonl(
     "Read a triplet file; raises `ValueError` with the line and field at fault."
     return [row for _, row in _sound(path)]
 
+# %% ../nbs/03_triplets.ipynb #62f0bd3d
+def _objects(path):
+    "The objects of a JSONL file, whatever their fields; ValueError with the line at fault."
+    rows = [*_lines(path)]
+    for n, row in rows:
+        if isinstance(row, str): raise ValueError(f"{path}:{n}: {row}")
+    return [row for _, row in rows]
+
+def _kept(file, make, read=_objects):
+    "The rows of a file, which is made first if it is not there."
+    if not Path(file).exists():
+        part = Path(f"{file}.part")
+        part.unlink(missing_ok=True)
+        append_jsonl(part, make())
+        part.rename(file)
+    return read(file)
+
 # %% ../nbs/03_triplets.ipynb #8161a687
 class Rows(Sequence):
     "The rows of a triplet file, each read when it is asked for; raises `ValueError` as `read_jsonl` does."

@@ -1,0 +1,133 @@
+"""Which choices let the base learn faster? Short runs from random weights, one choice changed at a time.
+
+    python benchmarks/recipe.py [--data DIR] [--minutes 8] [--variants shipped ...] [--out runs/recipe]
+
+One thread. All runs have the same seed, tokenizer, documents and time for their steps, and the learning rate's schedule stretches to it.
+Every 40 steps the loss on what the assistant says in 200 documents that no run reads is taken; that time does not count. At the end
+every model answers 200 requests of the val domains and, with `--data`, the first 200 of bfcl_single there: greedy, strict.
+`recipe.json` beside this script is written after every run; a run that is in it is not made again.
+"""
+import argparse, json, random
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+
+from tool_use_dpo import nano
+from tool_use_dpo.conversations import base_document
+from tool_use_dpo.generate import generate, load_catalogue
+from tool_use_dpo.models import load_model, load_tokenizer
+from tool_use_dpo.sspr import evaluate, read_cases
+from tool_use_dpo.triplets import append_jsonl
+
+FILE = Path(__file__).with_suffix(".json")
+
+
+def adamw(model, lr): return [torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.0)]
+
+
+def weighed(prompt):
+    "Token weights with another one for what the assistant does not say, and none for how a turn begins."
+    def encode(tok, docs): return [(ids, [1.0 if w >= 1 else prompt for w in weights]) for ids, weights in made(tok, docs)]
+    made = nano._encode
+    return encode
+
+
+def unsorted(rows, rng, tokens):
+    "Batches of rows as they come."
+    rows, out = [r for r in rows if len(r[0]) <= 1536], []
+    rng.shuffle(rows)
+    while rows:
+        width = 32 * -(-max(len(x) for x, _ in rows[:24]) // 32)   # rounded up
+        n = min(24, max(1, tokens // width))
+        batch, rows = rows[:n], rows[n:]
+        ids, weights = [x + [0] * (width - len(x)) for x, _ in batch], [w + [0.0] * (width - len(w)) for _, w in batch]
+        out.append((torch.tensor(ids), torch.tensor(weights)))
+    return out
+
+
+def shaped(**config):
+    "A model of another shape."
+    def model():
+        small = nano.nano_model().config
+        for key, value in config.items(): setattr(small, key, value)
+        return nano.Qwen2ForCausalLM(small)
+    return model
+
+
+VARIANTS = {
+    "shipped": ({}, {}),
+    "AdamW alone": ({"_optimizers": adamw}, {"lr": 2e-3}),
+    "no curriculum": ({"_stage": lambda x: 2}, {}),
+    "all tokens alike": ({"_encode": weighed(1.0)}, {}),
+    "answers alone": ({"_encode": weighed(0.0)}, {}),
+    "batches unsorted": ({"_batches": unsorted}, {}),
+    "FFN of four widths": ({"model": shaped(intermediate_size=768)}, {}),
+    "half as wide again, four layers": ({"model": shaped(hidden_size=288, intermediate_size=288, num_hidden_layers=4)}, {})}
+
+
+def dev_loss(model, batches):
+    "The mean loss of the tokens that the assistant says."
+    total = n = 0
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for ids, weights in batches:
+            said = weights[:, 1:] >= 1
+            logits = model.lm_head(model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state[said]).float()
+            total += torch.nn.functional.cross_entropy(logits, ids[:, 1:][said], reduction="sum").item()
+            n += int(said.sum())
+    return total / n
+
+
+def watched(step, batches, curve):
+    "A training step that looks at the dev documents now and then."
+    def inner(model, opts, ids, weights, lr, state):
+        losses = step(model, opts, ids, weights, lr, state)
+        if state["step"] % 40 == 0:
+            curve.append({"minutes": round(state["spent"] / 60, 2), "tokens": state["seen"], "loss": round(dev_loss(model, batches), 4)})
+        return losses
+    return inner
+
+
+def run(name, out, minutes, data):
+    "Curve and final figures of one choice."
+    changes, options = VARIANTS[name]
+    changes, tok, curve = dict(changes), load_tokenizer("nano"), []
+    rng, entries = random.Random("dev"), load_catalogue("base")
+    batches = list(nano._batches(nano._encode(tok, [base_document(rng, 2, entries) for _ in range(200)]), rng, 6144))
+    torch.manual_seed(0)
+    model = changes.pop("model", nano.nano_model)()
+    with patch.multiple(nano, _train_step=watched(nano._train_step, batches, curve), **changes):
+        opts = nano._optimizers(model, 4e-3)
+        start = {"spent": 0.0, "step": 0, "seen": 0, "round": 0, "opts": [o.state_dict() for o in opts]}
+        if not (out/"model").exists(): nano._save(out/"model", model, tok, start)
+        made = nano.pretrain(str(out), minutes, make=base_document, **options)
+    done = load_model(str(made)), load_tokenizer(str(made))
+    val = out/"val.jsonl"
+    val.unlink(missing_ok=True)
+    append_jsonl(val, list(generate(200, seed=5, split="val")))
+    sets = {"val": read_cases(val), **({"bfcl_single": read_cases(data/"bfcl_single.jsonl", calls="one")[:200]} if data else {})}
+    found = {k: evaluate(*done, cases, "", "", max_new_tokens=160) for k, cases in sets.items()}
+    return {"parameters": sum(p.numel() for p in done[0].parameters()), "minutes": minutes, "curve": curve,
+            **{k: {key: r[key] for key in ("n", "sspr", "sspr_ci95", "exact", "exact_ci95")} for k, r in found.items()}}
+
+
+def main():
+    arg = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arg.add_argument("--data", type=Path, help="folder with bfcl_single.jsonl")
+    arg.add_argument("--minutes", type=float, default=8)
+    arg.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    arg.add_argument("--out", type=Path, default=Path("runs/recipe"))
+    arg.add_argument("--json", type=Path, default=FILE)
+    a = arg.parse_args()
+    torch.set_num_threads(1)
+    told = json.loads(a.json.read_text()) if a.json.exists() else {"command": "python benchmarks/recipe.py --data DIR", "runs": {}}
+    for name in a.variants:
+        if name in told["runs"]: continue
+        r = told["runs"][name] = run(name, a.out/name.replace(" ", "_"), a.minutes, a.data)
+        a.json.write_text(json.dumps(told, indent=1) + "\n")
+        last = r["curve"][-1] if r["curve"] else {}
+        figures = f"{last.get('tokens', 0):9,} tokens   loss {last.get('loss')}   val {r['val']['sspr']:.1%} / {r['val']['exact']:.1%}"
+        print(f"{name:34} {figures}", flush=True)
+
+
+if __name__ == "__main__": main()
