@@ -89,7 +89,7 @@ def own_turns(
     tokenizer,       # of that model
     pairs: list,     # rows of `dialogue_pairs`
 ) -> list:           # some of them, in their order
-    "The pairs of which a model takes the wrong side, in its own words, and half as many in which it rightly calls."
+    "The pairs of which a model takes the wrong side, in its own words, and half as many in which it rightly does not ask."
     from tool_use_dpo.answers import generate_answers
     from tool_use_dpo.chat import render
     from tool_use_dpo.diatool import dialogue_messages
@@ -99,7 +99,7 @@ def own_turns(
         (at, good, bad), rejected = parting[i], pairs[i]["rejected"]
         own = [*rejected[:at], {"role": "assistant", "content": said.strip()}, *rejected[at + 1:]]
         if _act(said) == bad != good: wrong[i] = {**pairs[i], "rejected": own}
-        elif _act(said) == good == "call": calls[i] = pairs[i]
+        elif _act(said) == good == "call" and bad == "ask": calls[i] = pairs[i]
     chosen = {**wrong, **dict([*calls.items()][:len(wrong) // 2])}
     return [chosen[i] for i in sorted(chosen)]
 
