@@ -20,7 +20,7 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, Qwen2Toke
 # %% ../nbs/nano/00_nano.ipynb #4134ec07
 from .generate import _WORDS, _list, _split_name, load_catalogue, random_tool, sample_arguments, word_request
 from .situations import _ALL, family
-from .tools import call_schema, contract, make_call, signature
+from .tools import call_schema, contract, make_call
 
 # %% ../nbs/nano/00_nano.ipynb #cfc01d64
 _HEADS = ["You can use these tools:", "Tools:", "Available tools:", "You have these functions:", "Functions:"]
@@ -332,7 +332,8 @@ def _pieces(doc):
     out, text = [], ""
     for (role, said), m in zip(_turns(doc), doc):
         text += f"<|im_start|>{role}\n"
-        if role == "assistant" and "given" not in m: out += [text, said + "<|im_end|>"]; text = "\n"
+        given = isinstance(m, dict) and "given" in m   # a text may hold that word as well
+        if role == "assistant" and not given: out += [text, said + "<|im_end|>"]; text = "\n"
         else: text += f"{said}<|im_end|>\n"
     return out
 
