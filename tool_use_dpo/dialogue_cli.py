@@ -48,18 +48,27 @@ def _from_file(path, n, split, seed):
             yield pair
 
 # %% ../nbs/13e_dialogue_cli.ipynb #30cf3a23
-def _rows_of(kind, n, split, tools, seed, level, mix, source, teacher):
-    "The lines that `data` writes; `teacher`: a model and the URL of its server."
+def _rows_of(kind, n, split, tools, seed, level, mix, source, teacher, own):
+    "The lines that `data` writes; `teacher`: a model and the URL of its server; `own`: a model whose mistakes the pairs are."
     from tool_use_dpo import dialogue as d
     if source: rows = _from_file(source, n, split, seed)
-    elif kind == "pairs": rows = d.dialogue_pairs(n, split, tools, seed, level)
+    elif kind == "pairs": rows = d.dialogue_pairs(n, split, tools, seed, level, even=bool(own))
     else: rows = d.dialogues(n, split, tools, seed, mix)
     if teacher[0]:
         from tool_use_dpo.dialogue_teacher import word_dialogues
         rows = word_dialogues(list(rows), *teacher, seed)
+    if own: return _own(own, list(rows))
     if kind != "bench" or source: return rows
     from tool_use_dpo.dialogue_eval import bench_lines
     return bench_lines(rows)
+
+def _own(model, pairs):
+    "The pairs of which a model takes the wrong side, in its words; ValueError where there are none."
+    from tool_use_dpo.dialogue_demo import own_turns
+    from tool_use_dpo.models import load_model, load_tokenizer
+    rows = own_turns(load_model(model), load_tokenizer(model), pairs)
+    if not rows: raise ValueError(f"{model} takes the right side of all {len(pairs)} pairs: give it more with --n")
+    return rows
 
 def _mix(text):
     "Three weights from `8,1,1`."
@@ -83,17 +92,19 @@ def data(
     mix: Annotated[str, typer.Option(help="Weights of the query types 1, 2, 3 (right, bench).")] = "1,1,1",
     teacher: _Teacher = None,
     base_url: _Url = None,
+    own: Annotated[str, typer.Option(metavar="MODEL", help="Only pairs of which it takes the wrong side, in its words.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file that is there.")] = False,
     as_json: _Json = False,
 ):
     "Make dialogues from tools, offline, or pairs from dialogues that are there."
     from tool_use_dpo.tools import load_tools
     if out.exists() and not force: raise ValueError(f"{out}: exists; --force writes it anew")
+    if own and kind != "pairs": raise ValueError(f"--own {own}: only pairs have a wrong side; leave out --kind {kind}")
     given, weights = load_tools(*tools, *more) if tools else None, _mix(mix)
-    told = _write(_rows_of(kind, n, split, given, seed, level, weights, source, (teacher, base_url)), out)
+    told = _write(_rows_of(kind, n, split, given, seed, level, weights, source, (teacher, base_url), own), out)
     worded = "".join(f"; {k}: {v:,}" for k, v in told["wording"].items())
     print(json.dumps(told)) if as_json else print(f"{out}: {told['made']:,} of {n:,} dialogues{worded}")
-    return int(told["made"] < n)
+    return int(told["made"] < n and not own)
 
 # %% ../nbs/13e_dialogue_cli.ipynb #96a7d7d8
 def _write(rows, out):

@@ -24,7 +24,7 @@ _MIX = (8, 1, 1)   # query types in the cold start: mostly calls
 _SFT = {"model_name": "nano-aligned", "max_seq_length": 768, "batch_size": 4, "grad_accum_steps": 1, "learning_rate": 3e-4,
         "epochs": 1, "warmup_steps": 20, "optim": "adamw_torch", "lora_r": 0, "load_in_4bit": False,
         "gradient_checkpointing": False, "save_steps": 50}
-_DPO = {**_SFT, "learning_rate": 4e-5, "warmup_steps": 4}
+_DPO = {**_SFT, "batch_size": 16, "learning_rate": 5e-5, "warmup_steps": 2}
 
 # %% ../nbs/13d_dialogue_demo.ipynb #577fcc59
 def _key(tool): return json.dumps(tool["parameters"], sort_keys=True)
@@ -89,19 +89,16 @@ def own_turns(
     tokenizer,       # of that model
     pairs: list,     # rows of `dialogue_pairs`
 ) -> list:           # some of them, in their order
-    "The pairs of which a model takes the wrong side, in its own words, and half as many in which it rightly does not ask."
+    "The pairs of which a model takes the wrong side, in its own words."
     from tool_use_dpo.answers import generate_answers
     from tool_use_dpo.chat import render
     from tool_use_dpo.diatool import dialogue_messages
-    parting, wrong, calls = [*map(_parting, pairs)], {}, {}
+    parting, wrong = [*map(_parting, pairs)], []
     asked = [render(tokenizer, dialogue_messages(p["tools"], p["chosen"][:at])) for p, (at, *_) in zip(pairs, parting)]
-    for i, said in enumerate(generate_answers(model, tokenizer, asked, 96, 64)):
-        (at, good, bad), rejected = parting[i], pairs[i]["rejected"]
-        own = [*rejected[:at], {"role": "assistant", "content": said.strip()}, *rejected[at + 1:]]
-        if _act(said) == bad != good: wrong[i] = {**pairs[i], "rejected": own}
-        elif _act(said) == good == "call" and bad == "ask": calls[i] = pairs[i]
-    chosen = {**wrong, **dict([*calls.items()][:len(wrong) // 2])}
-    return [chosen[i] for i in sorted(chosen)]
+    for pair, (at, good, bad), said in zip(pairs, parting, generate_answers(model, tokenizer, asked, 96, 64)):
+        own, turns = {"role": "assistant", "content": said.strip()}, pair["rejected"]
+        if _act(said) == bad != good: wrong.append({**pair, "rejected": [*turns[:at], own, *turns[at + 1:]]})
+    return wrong
 
 # %% ../nbs/13d_dialogue_demo.ipynb #d21f800f
 def _pairs(study, name):

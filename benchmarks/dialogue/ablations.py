@@ -4,8 +4,8 @@
 
 One cold start for all seeds, trained with the first one; a seed decides on pairs and their order. One folder a seed;
 what is there is not made again, so it can be stopped at any time, and seeds can run side by side once the cold start is
-there. `results.json` beside this script is written anew after every variant. `--collect` writes it from what is there. Settings were chosen on the validation
-domains: `--split val` measures there, and writes no results.
+there. `results.json` beside this script is written at the end; `--collect` writes it from what is there. Settings were
+chosen on the validation domains: `--split val` measures there, and writes no results.
 """
 import argparse
 import json
@@ -99,10 +99,8 @@ def main():
     if not args.collect: dialogue_demo(str(first), 0, variants=["sft"], split=args.split)
     for seed, folder in folders.items() if not args.collect else ():
         begin(first, folder, seed)
-        for name in args.variants:
-            dialogue_demo(str(folder), seed, variants=[name], split=args.split)
-            if args.split == "test": collect(folders.values())
-    if args.collect: collect(folders.values())
+        dialogue_demo(str(folder), seed, variants=args.variants, split=args.split)
+    if args.split == "test": collect(folders.values())
 
 
 if __name__ == "__main__":
