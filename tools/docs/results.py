@@ -72,6 +72,32 @@ def demo(folder):
             "Made with `tool-use-dpo demo --seed 0`, and 1 and 2."]
 
 
+def dialogue(folder):
+    "## Dialogues: when to call, when to ask, when to decline"
+    r, kinds = read("dialogue/results.json"), ("call", "slot", "relevance", "completion")
+    names = {name: name.replace("_", " ") for name in r["variants"]}
+
+    def share(t): return f"{100 * t['rate']:.1f} % [{100 * t['ci95'][0]:.1f}, {100 * t['ci95'][1]:.1f}]"
+
+    def draw(axes, colors):
+        for i, kind in enumerate(kinds[:3]):
+            for y, v in enumerate(r["variants"].values()):
+                t, at = v["types"][kind], y + (i - 1) * .2
+                axes.plot([100 * x for x in t["ci95"]], [at, at], color=colors[i], lw=1)
+                axes.plot(100 * t["rate"], at, "o", color=colors[i], label="" if y else kind)
+        axes.set_yticks(range(len(names)), names.values())
+        axes.invert_yaxis()
+        axes.set_xlim(0, 100)
+        axes.set_xlabel("right turns, %")
+
+    rows = [(label, *(share(r["variants"][name]["types"][k]) for k in kinds)) for name, label in names.items()]
+    gains = [f"{k} {100 * g['gain']:+.0f} % [{100 * g['ci95'][0]:+.0f}, {100 * g['ci95'][1]:+.0f}]" for k, g in r["relative_gains"].items() if g["gain"]]
+    return ["Turns on tools of domains that no stage was trained on, over three seeds; intervals draw sets of tools. `sft` is the cold start, "
+            "the variants are explained in [its notebook](../13d_dialogue_demo.ipynb).",
+            picture("dialogue", "Share of right turns of each variant", draw, folder), table(["variant", *kinds], rows),
+            "The complete loss, relative to the cold start: " + ", ".join(gains) + ".", f"Made with `{r['command']}`."]
+
+
 def dpo_step(folder):
     "## A step of preference training, against TRL"
     found = {}
@@ -168,7 +194,7 @@ def trust(folder):
             f"Made with `{r['command']}`."]
 
 
-SECTIONS = {"demo": demo, "dpo_step": dpo_step, "evaluate": evaluate, "constrained": constrained, "tokens_cost": tokens_cost, "scale": scale, "trust": trust,
+SECTIONS = {"demo": demo, "dialogue": dialogue, "dpo_step": dpo_step, "evaluate": evaluate, "constrained": constrained, "tokens_cost": tokens_cost, "scale": scale, "trust": trust,
             "package": package}
 
 
