@@ -62,6 +62,7 @@ def _rows_of(kind, n, split, tools, seed, level, mix, source, teacher, own):
     from tool_use_dpo.dialogue_eval import bench_lines
     return bench_lines(rows)
 
+# %% ../nbs/13e_dialogue_cli.ipynb #e8965336
 def _own(model, pairs):
     "The pairs of which a model takes the wrong side, in its words; ValueError where there are none."
     from tool_use_dpo.dialogue_demo import own_turns
@@ -86,12 +87,10 @@ def data(
     tools: Annotated[list[str], typer.Option(metavar="FILE...", help="Files with tools; none: the catalogue.")] = (),
     more: _More = (),
     source: Annotated[Path, typer.Option("--from", help="Pairs from the dialogues in this file instead.")] = None,
-    split: _Split = "train",
-    seed: _Seed = 0,
+    split: _Split = "train", seed: _Seed = 0,
     level: Annotated[Literal["easy", "hard", "all"], typer.Option(help="Which pairs of the paper's table.")] = "all",
     mix: Annotated[str, typer.Option(help="Weights of the query types 1, 2, 3 (right, bench).")] = "1,1,1",
-    teacher: _Teacher = None,
-    base_url: _Url = None,
+    teacher: _Teacher = None, base_url: _Url = None,
     own: Annotated[str, typer.Option(metavar="MODEL", help="Only pairs of which it takes the wrong side, in its words.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file that is there.")] = False,
     as_json: _Json = False,
