@@ -90,11 +90,11 @@ def dialogue(folder):
         axes.set_xlim(0, 100)
         axes.set_xlabel("right turns, %")
 
-    rows = [(label, *(share(r["variants"][name]["types"][k]) for k in kinds)) for name, label in names.items()]
+    rows = [(label, len(v["seeds"]), *(share(v["types"][k]) for k in kinds)) for v, label in zip(r["variants"].values(), names.values())]
     gains = [f"{k} {100 * g['gain']:+.0f} % [{100 * g['ci95'][0]:+.0f}, {100 * g['ci95'][1]:+.0f}]" for k, g in r["relative_gains"].items() if g["gain"]]
-    return ["Turns on tools of domains that no stage was trained on, over three seeds; intervals draw sets of tools. `sft` is the cold start, "
+    return ["Turns on tools of domains that no stage was trained on, over all seeds of a variant; intervals draw sets of tools. `sft` is the cold start, "
             "the variants are explained in [its notebook](../13d_dialogue_demo.ipynb).",
-            picture("dialogue", "Share of right turns of each variant", draw, folder), table(["variant", *kinds], rows),
+            picture("dialogue", "Share of right turns of each variant", draw, folder), table(["variant", "seeds", *kinds], rows),
             "The complete loss, relative to the cold start: " + ", ".join(gains) + ".", f"Made with `{r['command']}`."]
 
 
