@@ -74,7 +74,7 @@ def demo(folder):
 
 def dialogue(folder):
     "## Dialogues: when to call, when to ask, when to decline"
-    r, kinds = read("dialogue/results.json"), ("call", "slot", "relevance", "completion")
+    r, full, kinds = read("dialogue/results.json"), read("dialogue/full_set.json"), ("call", "slot", "relevance", "completion")
     names = {name: name.replace("_", " ") for name in r["variants"]}
 
     def share(t): return f"{100 * t['rate']:.1f} % [{100 * t['ci95'][0]:.1f}, {100 * t['ci95'][1]:.1f}]"
@@ -95,7 +95,9 @@ def dialogue(folder):
     return ["Turns on tools of domains that no stage was trained on, over all seeds of a variant; intervals draw sets of tools. `sft` is the cold start, "
             "the variants are explained in [its notebook](../13d_dialogue_demo.ipynb).",
             picture("dialogue", "Share of right turns of each variant", draw, folder), table(["variant", "seeds", *kinds], rows),
-            "The complete loss, relative to the cold start: " + ", ".join(gains) + ".", f"Made with `{r['command']}`."]
+            "The complete loss, relative to the cold start: " + ", ".join(gains) + ".", f"Made with `{r['command']}`.",
+            f"The paper's full set of {full['pairs']:,} pairs is made in {full['cpu_seconds']:.0f} processor seconds; of its {full['trajectories']:,} trajectories the "
+            f"state machine reads {full['misread']} otherwise than built. Made with `{full['command']}`."]
 
 
 def dpo_step(folder):
