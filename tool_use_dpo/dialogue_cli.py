@@ -64,7 +64,7 @@ def _rows_of(kind, n, split, tools, seed, level, mix, source, teacher, own):
 
 # %% ../nbs/13e_dialogue_cli.ipynb #e8965336
 def _own(model, pairs):
-    "The pairs of which a model takes the wrong side, in its words; ValueError where there are none."
+    "`own_turns` of a model; ValueError where it takes no wrong side."
     from tool_use_dpo.dialogue_demo import own_turns
     from tool_use_dpo.models import load_model, load_tokenizer
     rows = own_turns(load_model(model), load_tokenizer(model), pairs)
@@ -91,7 +91,7 @@ def data(
     level: Annotated[Literal["easy", "hard", "all"], typer.Option(help="Which pairs of the paper's table.")] = "all",
     mix: Annotated[str, typer.Option(help="Weights of the query types 1, 2, 3 (right, bench).")] = "1,1,1",
     teacher: _Teacher = None, base_url: _Url = None,
-    own: Annotated[str, typer.Option(metavar="MODEL", help="Only pairs of which it takes the wrong side, in its words.")] = None,
+    own: Annotated[str, typer.Option(metavar="MODEL", help="Only pairs of which it takes the wrong side, in its words, and a few right calls.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file that is there.")] = False,
     as_json: _Json = False,
 ):
@@ -182,4 +182,4 @@ def demo(
 ):
     "Cold start, more SFT and DiaTool-DPO on the bundled base, measured on held-out domains."
     from tool_use_dpo.dialogue_demo import dialogue_demo
-    dialogue_demo(str(out), seed, quick, list(variant) or ["sft", "sft_preferred", "complete"])
+    dialogue_demo(str(out), seed, "quick" if quick else "demo", list(variant) or ["sft", "sft_preferred", "complete"])

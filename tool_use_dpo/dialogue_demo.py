@@ -10,7 +10,7 @@ import json, random, time
 from pathlib import Path
 
 # %% ../nbs/13d_dialogue_demo.ipynb #4b9dc19b
-from .dialogue import declines, dialogue_pairs, dialogues
+from .dialogue import calls_of, declines, dialogue_pairs, dialogues
 from .generate import load_catalogue
 from .situations import family
 from .triplets import _kept, append_jsonl, leak_audit
@@ -19,12 +19,14 @@ from .triplets import _kept, append_jsonl, leak_audit
 VARIANTS = {"sft": None, "sft_preferred": None, "complete": {}, "without_phi": {"phi": False},
             "without_psi": {"psi": False}, "without_rho": {"rho": 0.0}, "easy": {}, "hard": {}}
 _SIZES = {"full": {"families": 400, "sft": 800, "pairs": 1600, "test": 360},
+          "demo": {"families": 400, "sft": 800, "pairs": 1600, "test": 240},   # "full" in ten minutes: fewer questions
           "quick": {"families": 8, "sft": 32, "pairs": 24, "test": 8}}
 _MIX = (8, 1, 1)   # query types in the cold start: mostly calls
 _SFT = {"model_name": "nano-aligned", "max_seq_length": 768, "batch_size": 4, "grad_accum_steps": 1, "learning_rate": 3e-4,
         "epochs": 1, "warmup_steps": 20, "optim": "adamw_torch", "lora_r": 0, "load_in_4bit": False,
         "gradient_checkpointing": False, "save_steps": 50}
 _DPO = {**_SFT, "batch_size": 16, "learning_rate": 5e-5, "warmup_steps": 2}
+_CALLS = {"ask": 0.3, "decline": 0.15}   # right calls to learn from for each wrong turn, by what the rejected side does
 
 # %% ../nbs/13d_dialogue_demo.ipynb #577fcc59
 def _key(tool): return json.dumps(tool["parameters"], sort_keys=True)
@@ -57,14 +59,14 @@ def demo_dialogues(
 # %% ../nbs/13d_dialogue_demo.ipynb #1955b610
 class _Study:
     "Trains and measures variants in a folder."
-    def __init__(self, out, seed, quick, split):
+    def __init__(self, out, seed, size, split):
         self.out, self.seed, self.split, self.begun = Path(out), seed, split, time.perf_counter()
         (self.out / "results").mkdir(parents=True, exist_ok=True)
-        claim, file = json.dumps({"seed": seed, "quick": quick, "split": split}), self.out / "study.json"
+        claim, file = json.dumps({"seed": seed, "size": size, "split": split}), self.out / "study.json"
         if file.exists() and file.read_text() != claim:
             raise ValueError(f"{out} holds another study ({file.read_text()}); choose another folder or remove it")
         file.write_text(claim)
-        self.data = demo_dialogues(seed, _SIZES["quick" if quick else "full"], split)
+        self.data = demo_dialogues(seed, _SIZES[size], split)
 
     def cases(self):
         "The turns to measure on."
@@ -84,21 +86,25 @@ def _parting(pair):
     while pair["chosen"][at]["role"] != "assistant": at -= 1
     return at, *(_act(_said(pair[side][at])) for side in ("chosen", "rejected"))
 
+# %% ../nbs/13d_dialogue_demo.ipynb #a66a4659
 def own_turns(
     model,           # a transformers model
     tokenizer,       # of that model
     pairs: list,     # rows of `dialogue_pairs`
 ) -> list:           # some of them, in their order
-    "The pairs of which a model takes the wrong side, in its own words."
+    "The pairs of which a model takes the wrong side, in its own words, and some of its right calls."
     from tool_use_dpo.answers import generate_answers
     from tool_use_dpo.chat import render
     from tool_use_dpo.diatool import dialogue_messages
-    parting, wrong = [*map(_parting, pairs)], []
+    parting, kept, calls = [*map(_parting, pairs)], {}, {act: [] for act in _CALLS}
     asked = [render(tokenizer, dialogue_messages(p["tools"], p["chosen"][:at])) for p, (at, *_) in zip(pairs, parting)]
-    for pair, (at, good, bad), said in zip(pairs, parting, generate_answers(model, tokenizer, asked, 96, 64)):
-        own, turns = {"role": "assistant", "content": said.strip()}, pair["rejected"]
-        if _act(said) == bad != good: wrong.append({**pair, "rejected": [*turns[:at], own, *turns[at + 1:]]})
-    return wrong
+    for i, said in enumerate(generate_answers(model, tokenizer, asked, 96, 64)):
+        at, good, bad = parting[i]
+        own, turns = {"role": "assistant", "content": said.strip()}, pairs[i]["rejected"]
+        if _act(said) == bad != good: kept[i] = {**pairs[i], "rejected": [*turns[:at], own, *turns[at + 1:]]}
+        elif bad in calls and _act(said) == "call" and calls_of(own) == calls_of(pairs[i]["chosen"][at]): calls[bad].append(i)
+    right = [i for act, share in _CALLS.items() for i in calls[act][:int(share * len(kept))]]
+    return [kept.get(i, pairs[i]) for i in sorted([*kept, *right])]
 
 # %% ../nbs/13d_dialogue_demo.ipynb #d21f800f
 def _pairs(study, name):
@@ -139,12 +145,13 @@ def _measure(study, name):
 def dialogue_demo(
     out: str = "runs/dialogue-demo",   # folder for models and results
     seed: int = 0,                     # of data and order
-    quick: bool = False,               # a few rows of everything: shows that it runs, proves nothing
+    size: str = "demo",                # a key of `_SIZES`; "quick" is a few rows of everything: it shows that it runs, and nothing else
     variants: list = ("sft", "sft_preferred", "complete"),   # keys of `VARIANTS`; "sft" is trained before any other
     split: str = "test",               # the domains that are measured: "test", or "val" to choose settings
-) -> dict:                             # variant -> result; ValueError for a variant that does not exist
+) -> dict:                             # variant -> result; ValueError for a variant or size that does not exist
     "Cold start, then variants of preference training on the bundled base; the same call again resumes."
     unknown = [v for v in variants if v not in VARIANTS]
     if unknown: raise ValueError(f"variant {unknown[0]!r} is unknown: give some of {', '.join(VARIANTS)}")
-    study = _Study(out, seed, quick, split)
+    if size not in _SIZES: raise ValueError(f"size {size!r} is unknown: give one of {', '.join(_SIZES)}")
+    study = _Study(out, seed, size, split)
     return {name: _measure(study, name) for name in dict.fromkeys(["sft", *variants])}

@@ -21,7 +21,7 @@ from trl import DPOConfig, SFTConfig
 # %% ../nbs/13b_diatool.ipynb #a07ccd8c
 from .chat import completion, messages, render
 from .dialogue import calls_of
-from .dpo import _REF, PairTrainer
+from .dpo import _OTHER_LOSS, _REF, PairTrainer
 from .models import DPOSettings, SFTSettings, load_model, load_policy, load_tokenizer, quiet
 from .sft import CallTrainer, open_run, run, trainer_args
 from .tools import make_call
@@ -175,12 +175,23 @@ def read_dialogues(
     return rows
 
 # %% ../nbs/13b_diatool.ipynb #abeec64b
+_UNUSED = ("loss_type", "ipo_reduction", "nll_weight", "span_weight", "max_prompt_length")   # of `DPOSettings`
+
+def _refuse_unused(config):
+    "ValueError for a setting that would do nothing here."
+    plain = DPOSettings()
+    found = [k for k in _UNUSED if getattr(config, k) != getattr(plain, k)]
+    found += [f"trainer: {k}" for k in sorted(_OTHER_LOSS & config.trainer.keys())]
+    if found: raise ValueError(f"{found[0]} has no part in DiaTool-DPO's loss: leave it out")
+
+# %% ../nbs/13b_diatool.ipynb #286267d6
 def dialogue_trainer(
     config: DialogueSettings,   # settings of the run
     pairs: list,                # rows of `dialogue_pairs`
     callbacks: list = (),       # of transformers, to watch or stop the run
 ) -> DialogueTrainer:           # ready to train; the reference is scored already, unless the settings say otherwise
-    "A trainer for pairs of dialogues."
+    "A trainer for pairs of dialogues; raises `ValueError` for a setting that has no part in it."
+    _refuse_unused(config)
     tokenizer = load_tokenizer(config.model_name)
     data = dialogue_rows(pairs, tokenizer, config)
     data = data.select(sorted(range(len(data)), key=data["chosen_ids"][:].__getitem__))

@@ -72,7 +72,7 @@ def collect(folders):
     for name in found.keys() - {"sft", "complete"} if "complete" in found else ():
         out[name]["against_complete"] = against(found[name], found["complete"])
     gains = {kind: relative(found["complete"], found["sft"], kind) for kind in TYPES} if "complete" in found else {}
-    settings = {"sizes": demo._SIZES["full"], "mix": demo._MIX, "sft": demo._SFT, "dpo": demo._DPO}
+    settings = {"sizes": demo._SIZES["full"], "mix": demo._MIX, "sft": demo._SFT, "dpo": demo._DPO, "calls": demo._CALLS}
     text = json.dumps({"command": COMMAND, "settings": settings, "relative_gains": gains, "variants": out}, indent=1)
     (HERE / "results.json").write_text(text + "\n", encoding="utf-8")
 
@@ -96,10 +96,10 @@ def main():
     args = parser.parse_args()
     folders = {seed: Path(args.out) / f"{args.split}-seed{seed}" for seed in args.seeds}
     first = Path(args.out) / f"{args.split}-seed0"
-    if not args.collect: dialogue_demo(str(first), 0, variants=["sft"], split=args.split)
+    if not args.collect: dialogue_demo(str(first), 0, "full", variants=["sft"], split=args.split)
     for seed, folder in folders.items() if not args.collect else ():
         begin(first, folder, seed)
-        dialogue_demo(str(folder), seed, variants=args.variants, split=args.split)
+        dialogue_demo(str(folder), seed, "full", variants=args.variants, split=args.split)
     if args.split == "test": collect(folders.values())
 
 
