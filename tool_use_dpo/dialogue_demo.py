@@ -19,7 +19,7 @@ from .triplets import _kept, append_jsonl, leak_audit
 VARIANTS = {"sft": None, "sft_preferred": None, "complete": {}, "without_phi": {"phi": False},
             "without_psi": {"psi": False}, "without_rho": {"rho": 0.0}, "easy": {}, "hard": {}}
 _SIZES = {"full": {"families": 400, "sft": 800, "pairs": 1600, "test": 360},
-          "demo": {"families": 400, "sft": 800, "pairs": 1600, "test": 240},   # "full" in ten minutes: fewer questions
+          "demo": {"families": 400, "sft": 800, "pairs": 1200, "test": 240},   # "full", but for what ten minutes allow
           "quick": {"families": 8, "sft": 32, "pairs": 24, "test": 8}}
 _MIX = (8, 1, 1)   # query types in the cold start: mostly calls
 _SFT = {"model_name": "nano-aligned", "max_seq_length": 768, "batch_size": 4, "grad_accum_steps": 1, "learning_rate": 3e-4,
