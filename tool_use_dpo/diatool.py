@@ -182,7 +182,7 @@ def _refuse_unused(config):
     plain = DPOSettings()
     found = [k for k in _UNUSED if getattr(config, k) != getattr(plain, k)]
     found += [f"trainer: {k}" for k in sorted(_OTHER_LOSS & config.trainer.keys())]
-    if found: raise ValueError(f"{found[0]} has no part in DiaTool-DPO's loss: leave it out")
+    if found: raise ValueError(f"{found[0]} has no part in DiaTool-DPO: leave it out")
 
 # %% ../nbs/13b_diatool.ipynb #286267d6
 def dialogue_trainer(
