@@ -4,9 +4,10 @@
 
 DIR holds public sets as case lines (docs of `tool-use-dpo eval`): bfcl_single, apibank, sealtools, bfcl_irrelevance and
 sgd_open_dialogues. No model was trained on any of them. Greedy answers, strict, one thread. Single calls are asked with the usual
-contract; where no tool fits, any number of calls is asked for, and so it is once more of bfcl_single, to count what is refused though it
-could be answered. Of each dialogue of SGD the first turn counts in which the assistant asks for a slot, and a model asks if
-it makes no call, does not decline, and its words name a slot; how often it is the same slot is counted beside.
+contract, and counted by the length of the prompt as well; where no tool fits, any number of calls is asked for, and so it is once
+more of bfcl_single, to count what is refused though it could be answered. Of each dialogue of SGD the first turn counts in which the
+assistant asks for a slot, and a model asks if it makes no call, does not decline, and its words name a slot; how often it is the same
+slot is counted beside.
 `--speed` measures instead: seconds to load, seconds for one call, tokens a second in batches of 64.
 """
 import argparse, json, subprocess, sys, time
@@ -19,16 +20,29 @@ from tool_use_dpo.chat import render
 from tool_use_dpo.dialogue import declines, slots_named
 from tool_use_dpo.diatool import dialogue_messages
 from tool_use_dpo.models import load_model, load_tokenizer
-from tool_use_dpo.sspr import _interval, _refusal, _calls, evaluate, read_cases
+from tool_use_dpo.sspr import _interval, _refusal, _calls, evaluate, prompt_of, read_cases
 from tool_use_dpo.tools import as_tool
 
 SINGLE = {"BFCL simple and multiple": "bfcl_single", "API-Bank": "apibank", "Seal-Tools": "sealtools"}
+LENGTHS = 0, 256, 512, 768
+
+
+def by_length(tokenizer, cases, rows):
+    "Cases and those that pass, by the tokens of the prompt."
+    sizes, out = [len(tokenizer(prompt_of(tokenizer, case))["input_ids"]) for case in cases], {}
+    for low, high in zip(LENGTHS, (*LENGTHS[1:], float("inf"))):
+        here = [row["ok"] for size, row in zip(sizes, rows) if low <= size < high]
+        out[f"{low} to {high - 1}" if high < float("inf") else f"{low} and more"] = {"n": len(here), "passed": sum(here)}
+    return out
 
 
 def single(model, file):
     "Requests that one call answers."
-    r = evaluate(*model, read_cases(file, calls="one"), "", "", max_new_tokens=160)
-    return {k: r[k] for k in ("n", "sspr", "sspr_ci95", "exact", "exact_ci95", "failures")}
+    cases = read_cases(file, calls="one")
+    r = evaluate(*model, cases, "", "", max_new_tokens=160)
+    found = by_length(model[1], cases, r["rows"])
+    print("   ".join(f"{bin}: {x['passed']} of {x['n']}" for bin, x in found.items()))
+    return {**{k: r[k] for k in ("n", "sspr", "sspr_ci95", "exact", "exact_ci95", "failures")}, "prompt_tokens": found}
 
 
 def refused(model, file):
