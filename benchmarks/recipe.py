@@ -1,14 +1,16 @@
-"""Which choices let the base learn faster? Short runs from random weights, one choice changed at a time.
+"""Which choices let the base learn faster? Short runs, one choice changed at a time.
 
-    python benchmarks/recipe.py [--data DIR] [--minutes 10] [--variants shipped ...] [--out runs/recipe]
+    python benchmarks/recipe.py [--data DIR] [--minutes 8] [--variants "nano: shipped" ...] [--out runs/recipe]
 
-One thread. All runs but one have the same seed, and all the same tokenizer and time for their steps; the learning rate's schedule
-stretches to it. That other seed says how much is chance. Every 40 steps the loss on what the assistant says in 200 documents that no run
-reads is taken; that time does not count. At the end every model answers 200 requests of the val domains and, with `--data`, the first
-200 of bfcl_single there: greedy, strict.
+One thread. `new: ...` begins with random weights, `nano: ...` with the bundled base, which has read calls only. All runs but two have
+the same seed, and all the same tokenizer and time for their steps; the learning rate's schedule stretches to it. The other seeds say
+how much is chance. Every 40 steps the loss on what the assistant says in 200 documents that no run reads is taken; that time does not
+count. At the end every model answers 200 requests of the val domains and, with `--data`, the first 200 of bfcl_single there: greedy,
+strict.
 `recipe.json` beside this script is written after every run; a run that is in it is not made again.
 """
-import argparse, json, random
+import argparse, json, random, shutil
+from importlib.resources import files
 from pathlib import Path
 from unittest.mock import patch
 
@@ -56,17 +58,21 @@ def shaped(**config):
     return model
 
 
-VARIANTS = {
+SCRATCH = {   # from random weights
     "shipped": ({}, {}),
-    "shipped, another seed": ({}, {"seed": 1}),
-    "calls alone": ({}, {"make": nano.document}),
+    "another seed": ({}, {"seed": 1}),
     "AdamW alone": ({"_optimizers": adamw}, {"lr": 2e-3}),
     "no curriculum": ({"_stage": lambda x: 2}, {}),
+    "FFN of four widths": ({"model": shaped(intermediate_size=768)}, {}),
+    "half as wide again, four layers": ({"model": shaped(hidden_size=288, intermediate_size=288, num_hidden_layers=4)}, {})}
+WARM = {      # from the bundled base, which has read calls only
+    "shipped": ({}, {}),
+    "another seed": ({}, {"seed": 1}),
     "all tokens alike": ({"_encode": weighed(1.0)}, {}),
     "answers alone": ({"_encode": weighed(0.0)}, {}),
     "batches unsorted": ({"_batches": unsorted}, {}),
-    "FFN of four widths": ({"model": shaped(intermediate_size=768)}, {}),
-    "half as wide again, four layers": ({"model": shaped(hidden_size=288, intermediate_size=288, num_hidden_layers=4)}, {})}
+    "calls alone": ({}, {"make": nano.document})}
+VARIANTS = {f"{where}: {name}": x for where, group in (("new", SCRATCH), ("nano", WARM)) for name, x in group.items()}
 
 
 def dev_loss(model, batches):
@@ -95,18 +101,20 @@ def run(name, out, minutes, data):
     "Curve and final figures of one choice."
     changes, options = VARIANTS[name]
     changes, tok, curve = dict(changes), load_tokenizer("nano"), []
+    shape = changes.pop("model", nano.nano_model)
+    shutil.rmtree(out, ignore_errors=True)   # what is left of a run that was stopped: its curve is lost
     rng, entries = random.Random("dev"), load_catalogue("base")
     batches = list(nano._batches(nano._encode(tok, [base_document(rng, 2, entries) for _ in range(200)]), rng, 6144))
-    torch.manual_seed(options.get("seed", 0))
-    model = changes.pop("model", nano.nano_model)()
+    if name.startswith("nano"): options = {"lr": 2e-3, "start": str(files("tool_use_dpo")/"nano_base"), **options}
+    else:
+        torch.manual_seed(options.get("seed", 0))
+        model = shape()
+        optimizers = changes.get("_optimizers", nano._optimizers)(model, 4e-3)
+        nano._save(out/"model", model, tok, {"spent": 0.0, "step": 0, "seen": 0, "round": 0, "opts": [o.state_dict() for o in optimizers]})
     with patch.multiple(nano, _train_step=watched(nano._train_step, batches, curve), **changes):
-        opts = nano._optimizers(model, 4e-3)
-        start = {"spent": 0.0, "step": 0, "seen": 0, "round": 0, "opts": [o.state_dict() for o in opts]}
-        if not (out/"model").exists(): nano._save(out/"model", model, tok, start)
         made = nano.pretrain(str(out), minutes, **{"make": base_document, **options})
     done = load_model(str(made)), load_tokenizer(str(made))
     val = out/"val.jsonl"
-    val.unlink(missing_ok=True)
     append_jsonl(val, list(generate(200, seed=5, split="val")))
     sets = {"val": read_cases(val), **({"bfcl_single": read_cases(data/"bfcl_single.jsonl", calls="one")[:200]} if data else {})}
     found = {k: evaluate(*done, cases, "", "", max_new_tokens=160) for k, cases in sets.items()}
@@ -117,7 +125,7 @@ def run(name, out, minutes, data):
 def main():
     arg = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arg.add_argument("--data", type=Path, help="folder with bfcl_single.jsonl")
-    arg.add_argument("--minutes", type=float, default=10)
+    arg.add_argument("--minutes", type=float, default=8)
     arg.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     arg.add_argument("--out", type=Path, default=Path("runs/recipe"))
     arg.add_argument("--json", type=Path, default=FILE)
@@ -126,7 +134,7 @@ def main():
     told = json.loads(a.json.read_text()) if a.json.exists() else {"command": "python benchmarks/recipe.py --data DIR", "runs": {}}
     for name in a.variants:
         if name in told["runs"]: continue
-        r = told["runs"][name] = run(name, a.out/name.replace(" ", "_"), a.minutes, a.data)
+        r = told["runs"][name] = run(name, a.out/name.replace(" ", "_").replace(":", ""), a.minutes, a.data)
         a.json.write_text(json.dumps(told, indent=1) + "\n")
         last = r["curve"][-1] if r["curve"] else {}
         figures = f"{last.get('tokens', 0):9,} tokens   loss {last.get('loss')}   val {r['val']['sspr']:.1%} / {r['val']['exact']:.1%}"
