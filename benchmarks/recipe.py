@@ -4,9 +4,9 @@
 
 One thread. `new: ...` begins with random weights, `nano: ...` with the bundled base, which has read calls only. All runs but two have
 the same seed, and all the same tokenizer and time for their steps; the learning rate's schedule stretches to it. The other seeds say
-how much is chance. Every 40 steps the loss on what the assistant says in 200 documents that no run reads is taken; that time does not
-count. At the end every model answers 200 requests of the val domains and, with `--data`, the first 200 of bfcl_single there: greedy,
-strict.
+how much is chance. Every 40 steps, and at the end, the loss on what the assistant says in 200 documents that no run reads is taken;
+that time does not count. Then every model answers 200 requests of the val domains and, with `--data`, the first 200 of bfcl_single
+there: greedy, strict.
 `recipe.json` beside this script is written after every run; a run that is in it is not made again.
 """
 import argparse, json, random, shutil
@@ -75,6 +75,12 @@ WARM = {      # from the bundled base, which has read calls only
 VARIANTS = {f"{where}: {name}": x for where, group in (("new", SCRATCH), ("nano", WARM)) for name, x in group.items()}
 
 
+def dev_batches(tok):
+    "200 documents that no run reads."
+    rng, entries = random.Random("dev"), load_catalogue("base")
+    return list(nano._batches(nano._encode(tok, [base_document(rng, 2, entries) for _ in range(200)]), rng, 6144))
+
+
 def dev_loss(model, batches):
     "The mean loss of the tokens that the assistant says."
     total = n = 0
@@ -103,8 +109,7 @@ def run(name, out, minutes, data):
     changes, tok, curve = dict(changes), load_tokenizer("nano"), []
     shape = changes.pop("model", nano.nano_model)
     shutil.rmtree(out, ignore_errors=True)   # what is left of a run that was stopped: its curve is lost
-    rng, entries = random.Random("dev"), load_catalogue("base")
-    batches = list(nano._batches(nano._encode(tok, [base_document(rng, 2, entries) for _ in range(200)]), rng, 6144))
+    batches = dev_batches(tok)
     if name.startswith("nano"): options = {"lr": 2e-3, "start": str(files("tool_use_dpo")/"nano_base"), **options}
     else:
         torch.manual_seed(options.get("seed", 0))
@@ -114,6 +119,8 @@ def run(name, out, minutes, data):
     with patch.multiple(nano, _train_step=watched(nano._train_step, batches, curve), **changes):
         made = nano.pretrain(str(out), minutes, **{"make": base_document, **options})
     done = load_model(str(made)), load_tokenizer(str(made))
+    seen = torch.load(made/"state.pt", weights_only=True)["seen"]
+    curve.append({"minutes": minutes, "tokens": seen, "loss": round(dev_loss(done[0], batches), 4)})
     val = out/"val.jsonl"
     append_jsonl(val, list(generate(200, seed=5, split="val")))
     sets = {"val": read_cases(val), **({"bfcl_single": read_cases(data/"bfcl_single.jsonl", calls="one")[:200]} if data else {})}
@@ -136,8 +143,8 @@ def main():
         if name in told["runs"]: continue
         r = told["runs"][name] = run(name, a.out/name.replace(" ", "_").replace(":", ""), a.minutes, a.data)
         a.json.write_text(json.dumps(told, indent=1) + "\n")
-        last = r["curve"][-1] if r["curve"] else {}
-        figures = f"{last.get('tokens', 0):9,} tokens   loss {last.get('loss')}   val {r['val']['sspr']:.1%} / {r['val']['exact']:.1%}"
+        last = r["curve"][-1]
+        figures = f"{last['tokens']:9,} tokens   loss {last['loss']}   val {r['val']['sspr']:.1%} / {r['val']['exact']:.1%}"
         print(f"{name:34} {figures}", flush=True)
 
 
