@@ -25,26 +25,30 @@ LOADS = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source
 
 
 class Page(HTMLParser):
-    "What a page links to, loads, and can be linked to."
+    "What a page links to, loads, and can be linked to; and the tables that it shows as text."
     def __init__(self, path):
         super().__init__()
-        self.ids, self.links, self.loads = set(), [], []
+        self.ids, self.links, self.loads, self.tag, self.raw = set(), [], [], "", []
         self.feed(path.read_text(encoding="utf-8"))
 
+    def handle_data(self, text):
+        if self.tag == "p" and re.match(r"\|.+\|.+\|", text, re.S): self.raw.append(text[:40].splitlines()[0])
+
     def handle_starttag(self, tag, attributes):
-        said = dict(attributes)
+        said, self.tag = dict(attributes), tag
         self.ids |= {said[k] for k in ("id", "name") if said.get(k)}
         if tag == "a" and said.get("href"): self.links.append(said["href"])
         if tag in LOADS and said.get(LOADS[tag]) and said.get("rel") not in ("canonical", "next", "prev"): self.loads.append(said[LOADS[tag]])
 
 
 def faults(site):
-    "Links that lead nowhere, anchors that are not there, things that come from elsewhere; one line each."
+    "Links that lead nowhere, anchors that are not there, things that come from elsewhere, tables shown as text; one line each."
     pages = {p.resolve(): Page(p) for p in sorted(site.rglob("*.html")) if "_static" not in p.parts}
     found = []
     for path, page in pages.items():
         name = path.relative_to(site.resolve()).as_posix()
         found += [f"{name}: loads {u} from elsewhere" for u in page.loads if urlsplit(u).netloc]
+        found += [f"{name}: a table as text, {t}" for t in page.raw]
         for link in [*page.links, *page.loads]:
             if urlsplit(link).scheme or link.startswith("//"): continue
             to, anchor = urldefrag(link)
@@ -64,9 +68,9 @@ def doubted():
     "The checks against a site that is broken in each way."
     with tempfile.TemporaryDirectory() as folder:
         bad = Path(folder)
-        (bad / "a.html").write_text('<h1 id="x"></h1><a href="b.html"></a><a href="#x"></a><a href="a.html#y"></a><script src="https://cdn.example/x.js">')
+        (bad / "a.html").write_text('<h1 id="x"></h1><a href="b.html"></a><a href="#x"></a><a href="a.html#y"></a><script src="https://cdn.example/x.js"></script><p>| a | b |\n| — | — |</p>')
         (bad / "llms.txt").write_text("[a](https://h/p/a.html) [b](https://h/p/b.html)")
-        assert faults(bad) == ["a.html: b.html is not there", "a.html: loads https://cdn.example/x.js from elsewhere", "a.html: no anchor a.html#y"], faults(bad)
+        assert faults(bad) == ["a.html: a table as text, | a | b |", "a.html: b.html is not there", "a.html: loads https://cdn.example/x.js from elsewhere", "a.html: no anchor a.html#y"], faults(bad)
         assert listed(bad) == ["llms.txt: b.html is not there", "llms.txt: too short"]
 
 
