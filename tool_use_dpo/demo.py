@@ -19,7 +19,7 @@ from .triplets import _kept, dedupe, leak_audit, make_triplet, read_jsonl
 
 # %% ../nbs/16_demo.ipynb #26f4892d
 _SIZES = {   # rows: of the cold start, asked for own mistakes, of the test
-    "full": {"sft": 5000, "asked": 1200, "test": 960},
+    "full": {"sft": 2000, "asked": 800, "test": 800},
     "quick": {"sft": 96, "asked": 64, "test": 48}}
 
 def _made_up(n, seed):
@@ -192,7 +192,7 @@ def demo(
     from tool_use_dpo.sspr import read_cases
     cases = read_cases(stage.out / "test.jsonl")
     _evaluate(stage, "baseline", cases)
-    stage.train("sft", data["sft"], "nano")
+    stage.train("sft", data["sft"], "nano", learning_rate=1e-3)   # 3e-4 needs 5,000 rows
     _evaluate(stage, "sft", cases)
     pairs = _pairs(stage, data)
     stage.train("dpo", pairs, str(stage.out / "sft"), dpo=True)
