@@ -32,7 +32,7 @@ class Page(HTMLParser):
         self.feed(path.read_text(encoding="utf-8"))
 
     def handle_data(self, text):
-        if self.tag == "p" and re.match(r"\|.+\|.+\|", text, re.S): self.raw.append(text[:40].splitlines()[0])
+        if self.tag == "p" and text.startswith("|"): self.raw.append(text[:40].splitlines()[0])
 
     def handle_starttag(self, tag, attributes):
         said, self.tag = dict(attributes), tag
