@@ -31,7 +31,7 @@ def adamw(model, lr): return [torch.optim.AdamW(model.parameters(), lr=lr, betas
 
 def weighed(prompt):
     "Token weights with another one for what the assistant does not say, and none for how a turn begins."
-    def encode(tok, docs): return [(ids, [1.0 if w >= 1 else prompt for w in weights]) for ids, weights in made(tok, docs)]
+    def encode(tok, docs, _): return [(ids, [1.0 if w >= 1 else prompt for w in weights]) for ids, weights in made(tok, docs)]
     made = nano._encode
     return encode
 
@@ -69,7 +69,7 @@ WARM = {      # from the bundled base, which has read calls only
     "shipped": ({}, {}),
     "another seed": ({}, {"seed": 1}),
     "all tokens alike": ({"_encode": weighed(1.0)}, {}),
-    "answers alone": ({"_encode": weighed(0.0)}, {}),
+    "answers alone": ({}, {"answers_only": True}),
     "batches unsorted": ({"_batches": unsorted}, {}),
     "calls alone": ({}, {"make": nano.document})}
 VARIANTS = {f"{where}: {name}": x for where, group in (("new", SCRATCH), ("nano", WARM)) for name, x in group.items()}

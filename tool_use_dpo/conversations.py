@@ -47,6 +47,15 @@ def _longer(messages, rng):
     return out
 
 # %% ../nbs/nano/01_conversations.ipynb #94b156cb
+def _due(messages, rng):
+    "A conversation up to one of its calls, after a contract that asks for a call; the whole of it if it has none."
+    calls = [i for i, m in enumerate(messages) if m["role"] == "assistant" and m["content"][:1] == "{"]
+    if not calls: return messages
+    *before, call = messages[:rng.choice(calls) + 1]
+    system = {**before[0], "content": before[0]["content"].removesuffix(f"\n{_HOW}")}
+    return [system, *({**m, "given": True} if m["role"] == "assistant" else m for m in before[1:]), call]
+
+# %% ../nbs/nano/01_conversations.ipynb #ae1cff6a
 def _rounds(rng, entries):
     "Rows of `dialogues` that can follow each other, one of them if no tool serves."
     query, n = rng.choices((0, 1, 2), _MIX)[0], rng.choices((1, 2, 3, 4), (50, 25, 15, 10))[0]
@@ -66,9 +75,10 @@ def conversation(
     shown = [*{t["function"]["name"]: t["function"] for row in rows for t in row["tools"]}.values()]
     for t in [*shown] if rng.random() < 0.5 else []: shown += _beside([t], rng)[1:] if len(shown) < 7 else []
     tools = {t["name"]: {"type": "function", "function": t} for t in rng.sample(shown, len(shown))}
-    return _longer(dialogue_messages([*tools.values()], sum((row["chosen"] for row in rows), [])), rng)
+    out = _longer(dialogue_messages([*tools.values()], sum((row["chosen"] for row in rows), [])), rng)
+    return _due(out, rng) if rng.random() < 0.4 else out
 
-_MIX = (3, 4, 2)   # everything said, slots missing, no tool that serves
+_MIX = (3, 5, 1)   # everything said, slots missing, no tool that serves
 
 # %% ../nbs/nano/01_conversations.ipynb #cda505a4
 _GENERAL = ["Who invented the {}?", "What is the history of the {}?", "Why do people care about the {}?", "What does {} mean?",
@@ -97,7 +107,7 @@ def refusal(
     shown, request = _unserved(rng, entries)
     if not shown: return refusal(rng, entries)
     system = _system(shown, rng.choice(("tool", "tool", "name")), rng)
-    return system + (f"\n{_HOW}" if rng.random() < 0.3 else ""), request, rng.choice(_DECLINES)
+    return f"{system}\n{_HOW}", request, rng.choice(_DECLINES)
 
 # %% ../nbs/nano/01_conversations.ipynb #478c4850
 def _others(value, schema, rng):
@@ -159,7 +169,7 @@ def base_document(
     "A document of the base: a call, a refusal, several calls or a conversation."
     u = rng.random()
     if level < 2 or u < 0.5: return document(rng, level, entries)
-    return refusal(rng, entries) if u < 0.63 else several(rng, entries) if u < 0.73 else conversation(rng, entries)
+    return refusal(rng, entries) if u < 0.54 else several(rng, entries) if u < 0.64 else conversation(rng, entries)
 
 # %% ../nbs/nano/01_conversations.ipynb #5d6b94f6
 @dataclass

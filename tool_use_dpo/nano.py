@@ -195,6 +195,7 @@ def _sibling(tool, rng):
         s = s if (u := rng.random()) < 0.6 else {"type": rng.choice(("string", "integer"))}
         if u < 0.8: props[p if u < 0.35 else _near_name(p, rng)] = s
     if not props or rng.random() < 0.3: props[rng.choice(_NAMES)] = {"type": "string"}
+    if rng.random() < 0.06: props = {}
     if rng.random() < 0.4: name = _near_name(name, rng)
     return {"name": name, "description": f"{_split_name(name).capitalize()}." if rng.random() < 0.7 else "",
             "parameters": {"type": "object", "properties": props, "required": [n for n in props if rng.random() < 0.7]}}
@@ -244,11 +245,28 @@ def _catalogued(rng, level, entries):
     if level == 2: request, (tool, args) = _chat(request, rng), _relist(tool, args, rng)
     return [_plain(tool), *(t for t in others if t["name"] != tool["name"])], request, tool["name"], args
 
+# %% ../nbs/nano/00_nano.ipynb #ea41f55a
+_BARE = ["{}", "{}.", "Please {}.", "Can you {}?", "I want you to {}.", "{} now, please."]
+
+def _bare(tools, rng):
+    "The same with a first tool that takes nothing, and is asked for by its name."
+    said = rng.choice(_BARE).format(_split_name(tools[0]["name"]))
+    return [{**tools[0], "parameters": {"type": "object", "properties": {}}}, *tools[1:]], said[:1].upper() + said[1:], tools[0]["name"], {}
+
+def _loose(tool, rng):
+    "A tool some of whose lists may hold anything."
+    props = {n: {k: v for k, v in s.items() if k != "items"} if s.get("items", {}).keys() == {"type"} and rng.random() < 0.15 else s
+             for n, s in tool["parameters"]["properties"].items()}
+    return {**tool, "parameters": {**tool["parameters"], "properties": props}}
+
+# %% ../nbs/nano/00_nano.ipynb #d808ad8b
 def _draft(rng, level, entries):
     "Tools, request and call of a document; the called tool is the first."
     if level < 2: return _catalogued(rng, level, entries)
     tools, *rest = _natural(rng) if rng.random() < 0.5 else _catalogued(rng, level, entries)
-    return _beside(tools, rng) if rng.random() < 0.35 else tools, *rest
+    if rng.random() < 0.04: tools, *rest = _bare(tools, rng)
+    tools[0] = _loose(tools[0], rng)
+    return _beside(tools, rng) if rng.random() < 0.5 else tools, *rest
 
 def _system(tools, form, rng):
     "The contract, or, without a form, one of the ways in which tools are listed elsewhere."
@@ -338,13 +356,13 @@ def _pieces(doc):
     return out
 
 # %% ../nbs/nano/00_nano.ipynb #db2b27c5
-def _encode(tok, docs):
-    "Token ids of documents, and the weight of each: what the model says 1, how it begins `_FIRST`, the rest 0.2."
+def _encode(tok, docs, answers_only=False):
+    "Token ids of documents, and the weight of each: what the model says 1, how it begins `_FIRST`, the rest 0.2; or 1 and 0."
     pieces = [_pieces(d) for d in docs]
     ids, out = iter(tok(sum(pieces, []), add_special_tokens=False)["input_ids"]), []
     for doc in pieces:
-        parts = [(piece, [1.0 if i % 2 else 0.2] * len(piece)) for i, piece in enumerate(next(ids) for _ in doc)]
-        for _, weights in parts[1::2]: weights[0] = _FIRST   # a call, a question or a refusal
+        parts = [(piece, [1.0 if i % 2 else 0.0 if answers_only else 0.2] * len(piece)) for i, piece in enumerate(next(ids) for _ in doc)]
+        for _, weights in [] if answers_only else parts[1::2]: weights[0] = _FIRST   # a call, a question or a refusal
         out.append((sum((p for p, _ in parts), []), sum((w for _, w in parts), [])))
     return out
 
@@ -415,6 +433,7 @@ def _begin(ckpt, start, seed, make, lr):
         tok, model = train_tokenizer(["\n".join(said for _, said in _turns(make(rng, 2, entries)))
                                       for _ in range(20000)]), nano_model()
     model.to("cuda" if torch.cuda.is_available() else "cpu")
+    for layer in model.model.layers: layer.compile(dynamic=True)   # one layer's code serves all
     opts, state = _optimizers(model, lr), {"spent": 0.0, "step": 0, "seen": 0, "round": 0}
     if ckpt.exists():
         state = torch.load(ckpt / "state.pt", weights_only=True, map_location="cpu")
@@ -448,19 +467,19 @@ def _progress(out, state, level, loss, answer):
 class _Documents(Dataset):
     "Rounds of batches, by number."
     size = 1024
-    def __init__(self, tok, make, seed, tokens, level):
-        self.tok, self.make, self.seed, self.tokens, self.level = tok, make, seed, tokens, level
+    def __init__(self, tok, make, seed, tokens, level, answers_only):
+        self.tok, self.make, self.seed, self.tokens, self.level, self.answers_only = tok, make, seed, tokens, level, answers_only
     def __len__(self): return 2 ** 31
     def __getitem__(self, i):
         rng, level, entries = random.Random(f"{self.seed} {i}"), int(self.level), load_catalogue("base")
         docs = [self.make(rng, level, entries) for _ in range(self.size)]
-        return level, list(_batches(_encode(self.tok, docs), rng, self.tokens))
+        return level, list(_batches(_encode(self.tok, docs, self.answers_only), rng, self.tokens))
 
-def _rounds(tok, make, seed, tokens, state, end, start, workers):
+def _rounds(tok, make, seed, tokens, state, end, start, workers, answers_only):
     "Yield level, ids and weights of each batch until the time is over."
     if state["spent"] >= end: return
     level = torch.tensor(2 if start else _stage(state["spent"] / end)).share_memory_()
-    docs = _Documents(tok, make, seed, tokens, level)
+    docs = _Documents(tok, make, seed, tokens, level, answers_only)
     for now, batches in DataLoader(docs, batch_size=None, sampler=range(state["round"], len(docs)), num_workers=workers):
         state["round"] += 1
         for ids, weights in batches:
@@ -478,14 +497,14 @@ def pretrain(
     make=document,           # (rng, level, entries) -> (system, request, answer), or a list of messages
     start: str = None,       # a checkpoint to start from instead of random weights; skips the curriculum
     workers: int = 1,        # processes that make documents; a GPU needs more of them
+    answers_only: bool = False,   # learn what the assistant says, every token alike, and not what it reads
 ) -> Path:                   # the checkpoint
     "Train the base from nothing, or go on from `out`, on a GPU if there is one; saves every five minutes."
     (out := Path(out)).mkdir(parents=True, exist_ok=True)
     tok, model, opts, state = _begin(ckpt := out/"model", start, seed, make, lr)
     saved, end = state["spent"], 60 * minutes
-    for layer in model.model.layers: layer.compile(dynamic=True)   # one layer's code serves all
     with tqdm(total=round(end), initial=round(saved), unit="s", disable=None) as bar:
-        for level, ids, weights in _rounds(tok, make, seed, tokens, state, end, start, workers):
+        for level, ids, weights in _rounds(tok, make, seed, tokens, state, end, start, workers, answers_only):
             rate = lr * _rate(min(1.0, state["spent"] / end))
             losses = _train_step(model, opts, ids.to(model.device), weights.to(model.device), rate, state)
             _progress(out, state, level, *losses)
