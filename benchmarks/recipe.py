@@ -29,11 +29,9 @@ FILE = Path(__file__).with_suffix(".json")
 def adamw(model, lr): return [torch.optim.AdamW(model.parameters(), lr=lr, betas=(0.9, 0.98), weight_decay=0.0)]
 
 
-def weighed(prompt):
-    "Token weights with another one for what the assistant does not say, and none for how a turn begins."
-    def encode(tok, docs, _): return [(ids, [1.0 if w >= 1 else prompt for w in weights]) for ids, weights in made(tok, docs)]
-    made = nano._encode
-    return encode
+def alike(tok, docs, _, made=nano._encode):
+    "Token ids of documents, each with the same weight."
+    return [(ids, [1.0] * len(ids)) for ids, _ in made(tok, docs)]
 
 
 def unsorted(rows, rng, tokens):
@@ -68,7 +66,7 @@ SCRATCH = {   # from random weights
 WARM = {      # from the bundled base, which has read calls only
     "shipped": ({}, {}),
     "another seed": ({}, {"seed": 1}),
-    "all tokens alike": ({"_encode": weighed(1.0)}, {}),
+    "all tokens alike": ({"_encode": alike}, {}),
     "answers alone": ({}, {"answers_only": True}),
     "batches unsorted": ({"_batches": unsorted}, {}),
     "calls alone": ({}, {"make": nano.document})}

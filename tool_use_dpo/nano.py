@@ -358,11 +358,11 @@ def _pieces(doc):
 # %% ../nbs/nano/00_nano.ipynb #db2b27c5
 def _encode(tok, docs, answers_only=False):
     "Token ids of documents, and the weight of each: what the model says 1, how it begins `_FIRST`, the rest 0.2; or 1 and 0."
-    pieces = [_pieces(d) for d in docs]
+    pieces, (first, read) = [_pieces(d) for d in docs], (1.0, 0.0) if answers_only else (_FIRST, 0.2)
     ids, out = iter(tok(sum(pieces, []), add_special_tokens=False)["input_ids"]), []
     for doc in pieces:
-        parts = [(piece, [1.0 if i % 2 else 0.0 if answers_only else 0.2] * len(piece)) for i, piece in enumerate(next(ids) for _ in doc)]
-        for _, weights in [] if answers_only else parts[1::2]: weights[0] = _FIRST   # a call, a question or a refusal
+        parts = [(piece, [1.0 if i % 2 else read] * len(piece)) for i, piece in enumerate(next(ids) for _ in doc)]
+        for _, weights in parts[1::2]: weights[0] = first   # a call, a question or a refusal
         out.append((sum((p for p, _ in parts), []), sum((w for _, w in parts), [])))
     return out
 
