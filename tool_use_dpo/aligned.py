@@ -77,7 +77,7 @@ def _refused(model, tokenizer, n, seed):
 def fewer_refusals(
     out: str,              # folder for the model, and the pairs
     start: str,            # the model that refuses too much
-    n: int = 1500,         # requests; one in fifty makes a pair
+    n: int = 1500,         # requests; one in fifty to a hundred makes a pair
     seed: int = 0,         # of requests and order
 ) -> Path:                 # the model; ValueError if it refuses nothing without need
     "IPO on the lists of calls that a model owes; the same call again goes on where it stopped."

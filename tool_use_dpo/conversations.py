@@ -34,6 +34,8 @@ def _mixed(rng, entries):
 _NOTES = ["Okay.", "Sure.", "Okay, let me check.", "Sure, let me look that up.", "One moment, please.", "All right, I will do that now.",
           "Thank you. Let me see.", "Of course. Let me try.", "I have all that I need.", "Let me search for it."]
 
+def _calls(message): return message["role"] == "assistant" and message["content"][:1] == "{"
+
 def _longer(messages, rng):
     "A conversation with longer results, and with words before calls."
     out, more, notes = [], rng.random() < 0.4, rng.random() < 0.4
@@ -41,7 +43,7 @@ def _longer(messages, rng):
         if more and m["role"] == "tool":
             found = [{rng.choice(_NAMES): _new_text(rng) for _ in range(rng.randint(1, 4))} for _ in range(rng.randint(1, 4))]
             m = {**m, "content": _dumps({**json.loads(m["content"]), rng.choice(_NAMES): found})}
-        if notes and m["role"] == "assistant" and m["content"][:1] == "{":
+        if notes and _calls(m):
             out.append({"role": "assistant", "content": rng.choice(_NOTES), "given": True})
         out.append(m)
     return out
@@ -49,7 +51,7 @@ def _longer(messages, rng):
 # %% ../nbs/nano/01_conversations.ipynb #94b156cb
 def _due(messages, rng):
     "A conversation up to one of its calls, after a contract that asks for a call; the whole of it if it has none."
-    calls = [i for i, m in enumerate(messages) if m["role"] == "assistant" and m["content"][:1] == "{"]
+    calls = [i for i, m in enumerate(messages) if _calls(m)]
     if not calls: return messages
     *before, call = messages[:rng.choice(calls) + 1]
     system = {**before[0], "content": before[0]["content"].removesuffix(f"\n{_HOW}")}
@@ -184,6 +186,7 @@ class PretrainSettings:
     workers: int = 1                # processes that make documents
     seed: int = 0                   # of the documents and the weights
     start: str = ""                 # a model of nano's shape to go on from; then there is no curriculum
+    answers_only: bool = False      # learn what the assistant says, and not what it reads; in the first stage
 
 # %% ../nbs/nano/01_conversations.ipynb #fa23da75
 def make_base(
@@ -195,7 +198,7 @@ def make_base(
         raise ValueError("minutes, web_minutes and batch_tokens must be above 0")
     out, same = Path(config.output_dir), {"tokens": config.batch_tokens, "workers": config.workers}
     clean = pretrain(out/"clean", config.minutes, config.seed, lr=config.learning_rate, make=base_document,
-                     start=config.start or None, **same)
+                     start=config.start or None, answers_only=config.answers_only, **same)
     web = pretrain(out/"web", config.web_minutes, config.seed + 1, lr=2.5e-3, make=web_document, start=clean, **same)
     average(clean, web, out/"base", config.web_share)
     shutil.copy(files("tool_use_dpo")/"nano_base"/"chat_template.jinja", out/"base")

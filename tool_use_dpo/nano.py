@@ -210,8 +210,8 @@ def _bracketed(request, args, rng):
     "A request whose lists of numbers are written in other ways."
     for v in args.values():
         if not isinstance(v, list) or not all(isinstance(x, (int, float)) for x in v): continue
-        text = ", ".join(map(str, v))
-        request = request.replace(_list([str(x) for x in v]), rng.choice((text, f"[{text}]", f"({text})", f"[{text}]".replace(" ", ""))))
+        said, text = _list([str(x) for x in v]), ", ".join(map(str, v))
+        request = request.replace(said, rng.choice((said, text, f"[{text}]", f"[{text}]", f"({text})", f"[{text}]".replace(" ", ""))))
     return request
 
 def _natural(rng):
@@ -254,9 +254,12 @@ def _bare(tools, rng):
     return [{**tools[0], "parameters": {"type": "object", "properties": {}}}, *tools[1:]], said[:1].upper() + said[1:], tools[0]["name"], {}
 
 def _loose(tool, rng):
-    "A tool some of whose lists may hold anything."
-    props = {n: {k: v for k, v in s.items() if k != "items"} if s.get("items", {}).keys() == {"type"} and rng.random() < 0.15 else s
-             for n, s in tool["parameters"]["properties"].items()}
+    "A tool whose lists are mostly of any length, and some may hold anything."
+    props = {}
+    for n, s in tool["parameters"]["properties"].items():
+        gone = {"minItems", "maxItems"} if rng.random() < 0.7 else set()
+        if s.get("items", {}).keys() == {"type"} and rng.random() < 0.15: gone |= {"items"}
+        props[n] = {k: v for k, v in s.items() if k not in gone}
     return {**tool, "parameters": {**tool["parameters"], "properties": props}}
 
 # %% ../nbs/nano/00_nano.ipynb #d808ad8b

@@ -87,9 +87,9 @@ def _listed(c, rng):
     if c["type"] == "list":
         size = {"maxItems": rng.choice((4, 5, 8))} if rng.random() < 0.15 else {}
         return {"type": "array", "items": {"type": "string"}, **size}, rng.sample(c["pool"], min(6, len(c["pool"]))), {}
-    n = 2 if c["type"] == "point" else rng.choice((2, 3, 4, 5))
+    n = 2 if c["type"] == "point" else rng.choice((2, 3, 3, 4, 5, 6, 7, 8, 10))
     values = [round(rng.uniform(-90, 90), rng.choice((1, 2, 4))) for _ in range(6)] if n == 2 and c["type"] == "point" \
-        else _steps(c["range"], rng, 8)
+        else _steps(c["range"], rng, 16)
     n = min(n, len(values))
     kind = "integer" if all(isinstance(v, int) for v in values) and rng.random() < 0.7 else "number"
     return {"type": "array", "items": {"type": kind}, "minItems": n, "maxItems": n}, values, {}
