@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 
 # %% ../nbs/nano/01_conversations.ipynb #0cda3bae
-from .dialogue import _DECLINES, _slots, dialogues
+from .dialogue import _DECLINES, _slots, calls_of, dialogues
 from .diatool import _HOW, dialogue_messages
 from .generate import _list
 from .nano import (_BOUND, _NAMES, _VALUES, _beside, _draft, _dumps, _natural, _new_text, _system, _variant, average,
@@ -34,7 +34,7 @@ def _mixed(rng, entries):
 _NOTES = ["Okay.", "Sure.", "Okay, let me check.", "Sure, let me look that up.", "One moment, please.", "All right, I will do that now.",
           "Thank you. Let me see.", "Of course. Let me try.", "I have all that I need.", "Let me search for it."]
 
-def _calls(message): return message["role"] == "assistant" and message["content"][:1] == "{"
+def _calls(message): return message["role"] == "assistant" and calls_of(message)
 
 def _longer(messages, rng):
     "A conversation with longer results, and with words before calls."
