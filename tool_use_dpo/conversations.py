@@ -6,18 +6,18 @@
 __all__ = ['conversation', 'refusal', 'several', 'base_document', 'PretrainSettings', 'make_base']
 
 # %% ../nbs/nano/01_conversations.ipynb #0178701d
-import json, random, re, shutil
+import copy, json, random, re, shutil
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 # %% ../nbs/nano/01_conversations.ipynb #0cda3bae
-from .dialogue import _DECLINES, _slots, calls_of, dialogues
+from .dialogue import _DECLINES, _answer, _question, _slots, _split_groups, calls_of, dialogues
 from .diatool import _HOW, dialogue_messages
-from .generate import _list
+from .generate import _identifier, _list
 from .nano import (_BOUND, _NAMES, _VALUES, _beside, _draft, _dumps, _natural, _new_text, _system, _variant, average,
                                document, pretrain, web_document)
-from .situations import _ALL, family
+from .situations import _ALL, _camel, family
 from .sspr import _ANY
 from .tools import make_call
 
@@ -58,29 +58,84 @@ def _due(messages, rng):
     return [system, *({**m, "given": True} if m["role"] == "assistant" else m for m in before[1:]), call]
 
 # %% ../nbs/nano/01_conversations.ipynb #ae1cff6a
-def _rounds(rng, entries):
-    "Rows of `dialogues` that can follow each other, one of them if no tool serves."
-    query, n = rng.choices((0, 1, 2), _MIX)[0], rng.choices((1, 2, 3, 4), (50, 25, 15, 10))[0]
+def _drawn(n, mix, rng, entries):
+    "n rows of `dialogues` with tools that allow them, and those tools by name."
     while True:
         tools = _mixed(rng, entries)
-        mix = (0, 0, 1) if query == 2 else (query == 0 or n > 1, query == 1 or n > 1, 0)
         try: rows = [*dialogues(max(2, n), "train", tools, rng.random(), mix, rng.choice((1, 2, 3, 5)))]
-        except (ValueError, IndexError): continue   # these tools allow none
-        return rng.sample(rows, 1 if query == 2 else n)
+        except (ValueError, IndexError): continue
+        return rng.sample(rows, n), {t["name"]: t for t in tools}
+
+def _called(row):
+    "The call of a row, and its tool among the row's."
+    call = next(m for m in row["chosen"] if m.get("tool_calls"))["tool_calls"][0]
+    return call, next(t["function"] for t in row["tools"] if t["function"]["name"] == call["name"])
+
+# %% ../nbs/nano/01_conversations.ipynb #2db35d54
+def _vague(row, tools, rng):
+    "The row with a request that says no value, and questions for all that the call must have."
+    (call, _), (*_, result, report) = _called(row), row["chosen"]
+    slots, openings = _slots(tool := tools[call["name"]]), tool.get("openings")
+    if not slots or not openings: return row
+    args = {k: v for k, v in call["arguments"].items() if k in slots}
+    groups = _split_groups(rng.sample(slots, len(slots)), rng.randint(1, len(slots)), rng)
+    asked = [m for g in groups for m in (_question(g, rng), _answer(tool, args, g, "train", rng))]
+    call = {"role": "assistant", "content": None, "tool_calls": [{**call, "arguments": args}]}
+    return {**row, "chosen": [{"role": "user", "content": rng.choice(openings)}, *asked, call, result, report]}
+
+def _rounds(rng, entries):
+    "Rows that can follow each other, one of them if no tool serves."
+    query, n = rng.choices((0, 1, 2), _MIX)[0], rng.choices((1, 2, 3, 4), (50, 25, 15, 10))[0]
+    if query == 2: return _drawn(1, (0, 0, 1), rng, entries)[0]
+    rows, tools = _drawn(n, (query == 0 or n > 1, query == 1 or n > 1, 0), rng, entries)
+    return [_vague(row, tools, rng) if rng.random() < 0.35 else row for row in rows]
+
+# %% ../nbs/nano/01_conversations.ipynb #9b59164f
+_GAINED = ["token", "access token", "session", "session key", "account number", "user id", "customer id", "place id", "case number", "key"]
+
+def _chain(first, then, rng):
+    "Give the second row's call one value more, which the result of the first row's call holds."
+    words, value = rng.choice(_GAINED).split(), rng.choice((_identifier, _new_text))(rng)
+    name = "_".join(words) if rng.random() < 0.6 else _camel(words)
+    call, tool = _called(then)
+    if name in (p := tool["parameters"])["properties"]: return _chain(first, then, rng)
+    tool["parameters"] = {**p, "properties": {**p["properties"], name: {"type": "string"}}, "required": [*p.get("required", ()), name]}
+    call["arguments"] = {**call["arguments"], name: value}
+    result = next(m for m in first["chosen"] if m["role"] == "tool")
+    result["content"] = _dumps({**(json.loads(result["content"]) if rng.random() < 0.5 else {}), name: value})
+    call, tool = _called(first)
+    if rng.random() < 0.4: return
+    words = [rng.choice(("get", "create", "find", "request")), *words]
+    call["name"] = tool["name"] = "_".join(words) if rng.random() < 0.5 else _camel(words, rng.random() < 0.6)
+    tool["description"] = f"{' '.join(words).capitalize()}."
+    first["chosen"][0] = _answer(tool, call["arguments"], [*call["arguments"]], "train", rng)
+
+# %% ../nbs/nano/01_conversations.ipynb #b2331009
+_NEXT = ["{} Also, {}", "{} And {}", "{} Then {}", "{} After that, {}", "First, {} Second, {}", "{} {}", "{} I also need this: {}"]
+
+def _at_once(rng, entries):
+    "Two requests in one turn, served one after the other."
+    first, then = rows = copy.deepcopy(_drawn(2, (1, 0, 0), rng, entries)[0])
+    if chained := bool(_called(first)[0]["arguments"]) and rng.random() < 0.67: _chain(first, then, rng)
+    if set.intersection(*({t["function"]["name"] for t in row["tools"]} for row in rows)): return _at_once(rng, entries)
+    said = [row["chosen"][0]["content"] for row in rows]
+    said = rng.choice(_NEXT).format(*(said[::-1] if chained and rng.random() < 0.5 else said))
+    return {"tools": first["tools"] + then["tools"],
+            "chosen": [{"role": "user", "content": said}, *first["chosen"][1:-1], *then["chosen"][1:]]}
 
 def conversation(
     rng: random.Random,   # source of randomness
     entries: list,        # catalogue entries to draw from, beside made-up ones
 ) -> list:                # messages, the contract first
     "A right conversation: asked, called, reported, or declined; up to four rounds."
-    rows = _rounds(rng, entries)
+    rows = [_at_once(rng, entries)] if rng.random() < 0.15 else _rounds(rng, entries)
     shown = [*{t["function"]["name"]: t["function"] for row in rows for t in row["tools"]}.values()]
     for t in [*shown] if rng.random() < 0.5 else []: shown += _beside([t], rng)[1:] if len(shown) < 7 else []
     tools = {t["name"]: {"type": "function", "function": t} for t in rng.sample(shown, len(shown))}
     out = _longer(dialogue_messages([*tools.values()], sum((row["chosen"] for row in rows), [])), rng)
     return _due(out, rng) if rng.random() < 0.4 else out
 
-_MIX = (3, 5, 1)   # everything said, slots missing, no tool that serves
+_MIX = (8, 9, 1)   # everything said, slots missing, no tool that serves
 
 # %% ../nbs/nano/01_conversations.ipynb #cda505a4
 _GENERAL = ["Who invented the {}?", "What is the history of the {}?", "Why do people care about the {}?", "What does {} mean?",
@@ -139,8 +194,6 @@ def _spread(tool, request, args, rng):
 _SAME = [" Do the same for {}.", " And for {}, too.", " I need this for {} as well.", " Then again for {}.", " Repeat it with {}."]
 
 # %% ../nbs/nano/01_conversations.ipynb #13e63707
-_NEXT = ["{} Also, {}", "{} And {}", "{} Then {}", "{} After that, {}", "First, {} Second, {}", "{} {}", "{} I also need this: {}"]
-
 def several(
     rng: random.Random,   # source of randomness
     entries: list,        # catalogue entries to draw from, beside made-up ones
@@ -171,14 +224,14 @@ def base_document(
     "A document of the base: a call, a refusal, several calls or a conversation."
     u = rng.random()
     if level < 2 or u < 0.5: return document(rng, level, entries)
-    return refusal(rng, entries) if u < 0.54 else several(rng, entries) if u < 0.64 else conversation(rng, entries)
+    return refusal(rng, entries) if u < 0.52 else several(rng, entries) if u < 0.62 else conversation(rng, entries)
 
 # %% ../nbs/nano/01_conversations.ipynb #5d6b94f6
 @dataclass
 class PretrainSettings:
     "Settings of pretraining; the defaults are those of configs/nano.yaml."
     output_dir: str = "runs/nano"   # folders for the stages, `clean`, `web` and `base`, with their logs
-    minutes: float = 155            # training time on clean text; the schedule stretches to it
+    minutes: float = 100            # training time on clean text; the schedule stretches to it
     web_minutes: float = 4          # then on careless text, as the web has it
     web_share: float = 0.265        # weight of the second in the average of both, 0 to 1
     batch_tokens: int = 6144        # tokens of a step

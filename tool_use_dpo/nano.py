@@ -19,8 +19,9 @@ from transformers import AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, Qwen2Toke
 
 # %% ../nbs/nano/00_nano.ipynb #4134ec07
 from .generate import _WORDS, _list, _split_name, load_catalogue, random_tool, sample_arguments, word_request
-from .situations import _ALL, family
+from .situations import _ALL, _NTH, _camel, family
 from .tools import call_schema, contract, make_call
+from .wording import _ordinal
 
 # %% ../nbs/nano/00_nano.ipynb #cfc01d64
 _HEADS = ["You can use these tools:", "Tools:", "Available tools:", "You have these functions:", "Functions:"]
@@ -121,7 +122,7 @@ def _other_name(name, rng, parts):
     elif u < 0.7: words = [_new_word(rng), *_split_name(name).split()]
     elif u < 0.85: words = _split_name(name).split()
     else: words = [_new_word(rng) for _ in range(rng.choice((1, 2)))]
-    return "_".join(words) if rng.random() < 0.6 else words[0] + "".join(w.capitalize() for w in words[1:])
+    return "_".join(words) if (u := rng.random()) < 0.6 else _camel(words, u > 0.9)
 
 def _rename(tool, args, rng):
     "Tool and arguments under other names."
@@ -206,21 +207,32 @@ def _beside(tools, rng):
     return [*tools, *{t["name"]: t for t in more if t["name"] not in {x["name"] for x in tools}}.values()]
 
 # %% ../nbs/nano/00_nano.ipynb #570b55c0
-def _bracketed(request, args, rng):
-    "A request whose lists of numbers are written in other ways."
+def _written(items, rng):
+    "Ways to write a list; numbers are as often in brackets as not, and small ones may be ordinals."
+    words, text = [str(x) for x in items], ", ".join(map(str, items))
+    ways = [_list(words), _list(words), text, f"{', '.join(words[:-1])}, and {words[-1]}", " and ".join(words)]
+    if not all(isinstance(x, (int, float)) for x in items): return rng.choice(ways)
+    if all(isinstance(x, int) and 0 < x < 32 for x in items) and rng.random() < 0.15:
+        return _written([_NTH[x] if max(items) < len(_NTH) else _ordinal(x) for x in items], rng)
+    return rng.choice([*ways, f"[{text}]", f"[{text}]", f"[{text}]", f"({text})", f"[{text}]".replace(" ", "")])
+
+def _relisted(request, args, rng):
+    "A request whose lists are written in other ways."
     for v in args.values():
-        if not isinstance(v, list) or not all(isinstance(x, (int, float)) for x in v): continue
-        said, text = _list([str(x) for x in v]), ", ".join(map(str, v))
-        request = request.replace(said, rng.choice((said, text, f"[{text}]", f"[{text}]", f"({text})", f"[{text}]".replace(" ", ""))))
+        if not isinstance(v, list) or len(v) < 2: continue
+        said = rf"(?<![\w.,]){re.escape(_list([str(x) for x in v]))}(?!\w|\.\d)"
+        if re.search(said, request): request = re.sub(said, lambda _: _written(v, rng), request, count=1)
+        elif len(v) > 2 and rng.random() < 0.3: request = re.sub(r"(, [^,.?!]+) and ", r"\1, and ", request, count=1)
     return request
 
+# %% ../nbs/nano/00_nano.ipynb #39bd8938
 def _natural(rng):
     "Tools, request and call of a made-up family; the called tool is the first."
     tools = family(rng, rng.choices((1, 2, 3, 4), (35, 30, 20, 15))[0], unsaid=0.05)
     tool = tools[0]
     said = {n: v for n, v in sample_arguments(tool, rng, rng.choice((0.2, 0.5, 0.8))).items() if n not in tool["unsaid"]}
     said = _scramble(said, tool["parameters"], rng, rng.choice((0.0, 0.0, 0.3, 0.9)))
-    request, args = _bracketed(word_request(tool, said, rng), said, rng), {**said, **tool["unsaid"]}
+    request, args = _relisted(word_request(tool, said, rng), said, rng), {**said, **tool["unsaid"]}
     args = {n: args[n] for n in tool["parameters"]["properties"] if n in args}
     if len(tools) == 1 and rng.random() < 0.4: tool, args = _rename(tool, args, rng)
     if rng.random() < 0.2: tools += family(rng, rng.choice((1, 2)))
@@ -235,7 +247,7 @@ def _catalogued(rng, level, entries):
     args = _scramble(args, tool["parameters"], rng, rng.choice((0.0, 0.3, 0.9)))
     if "phrasings" in tool:
         by_names = rng.random() < 0.2
-        request = word_request(_plain(tool) if by_names else tool, args, rng)
+        request = _relisted(word_request(_plain(tool) if by_names else tool, args, rng), args, rng)
         if rng.random() < 0.6: tool, args = _rename(tool, args, rng)
     else:
         if rng.random() < 0.4: tool, args = _rename(tool, args, rng)

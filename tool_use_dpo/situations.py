@@ -6,7 +6,7 @@
 __all__ = ['family']
 
 # %% ../nbs/04c_situations.ipynb #e2a8e333
-import random, re
+import random, re, string
 
 # %% ../nbs/04c_situations.ipynb #8ff4fc2c
 from .generate import (
@@ -106,7 +106,7 @@ def _slot(c, name, rng):
     if t in ("date", "time"): return *_dated(c, rng), says
     if "range" in c: return *_numeric(c, name, rng), says
     values = _text_values(c, rng)
-    quoted = {v: [f'"{v}"', f"'{v}'", v] for v in values} if t == "quoted" else {}
+    quoted = {v: [f'"{v}"', f"'{v}'", v] for v in values} if t == "quoted" or t == "identifier" and rng.random() < 0.3 else {}
     return {"type": "string"}, values, quoted, says
 
 # %% ../nbs/04c_situations.ipynb #b966cf21
@@ -117,18 +117,19 @@ def _camel(words, first=False):
 
 def _naming(area, rng):
     "How the tools of an API are named: a function of a verb and a thing."
-    style, camel = rng.randrange(8), rng.random() < 0.2
+    style, camel, pascal = rng.randrange(8), rng.random() < 0.3, rng.random() < 0.16
+    numbered = rng.choice(([], [str(rng.randint(1, 9))]))
     def name(verb, thing):
         v, t, a = (re.sub(r"\W+", " ", x).split() for x in (verb, thing, area))
         parts = [[v + t], [v + t], [t + v[:1]], [a, v + t], [a, t + v], [t, v], [a, t, v], [t]][style]
-        if style == 0 and rng.random() < 0.3: return _camel(v + t, True)
-        return ".".join(_camel(p) if camel else "_".join(p) for p in parts)
+        if pascal: return "_".join(_camel(p, True) for p in ([v + t] if style < 4 else [a + numbered, v + t]))
+        return ".".join(_camel(p) if camel else "_".join(p).lower() for p in parts)
     return name
 
 # %% ../nbs/04c_situations.ipynb #b05a5423
 def _pieces(rng):
     "What a tool asks for: concepts with the names of their parameters, one or several at a time."
-    n, out, taken = rng.choice((1, 1, 2, 2, 2, 3, 3, 4, 5)), [], set()
+    n, out, taken = rng.choice((1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4, 5, 7)), [], set()
     while n > 0:
         if rng.random() < 0.2:
             p = rng.choice(_ALL["pairs"])
@@ -155,13 +156,36 @@ def _renamed(pieces, rng):
         out.append((c, names, says))
     return out or pieces[:1]
 
+_NAMED = ["with {} {}", "with {} {}", "with the {} {}", "with a {} of {}", "where the {} is {}", "and {} {}", "for the {} {}"]
+
 def _clauses(c, names, says, form, rng):
-    "Templates that say the value of one parameter, or of several at once."
-    slots = [f"{{{n}}}" for n in names]
+    "Templates that say the value of one parameter, or of several at once; some with the parameter's name."
+    slots, kind = [f"{{{n}}}" for n in names], c["type"]
     if says: return [s.format(*slots) for s in says]
-    return [s.replace("{}", slots[0]) for s in form]
+    if kind == "identifier": form = [*form, "with the ID {}", "with ID {}"]
+    if kind in ("flag", "enum") or rng.random() < 0.8: return [s.replace("{}", slots[0]) for s in form]
+    said = re.sub(r"\bid\b", lambda _: rng.choice(("ID", "ID", "id")), _split_name(names[0]))
+    return [s.format(said, slots[0]) for s in _NAMED]
 
 # %% ../nbs/04c_situations.ipynb #51b764cc
+_ACTS = [["get", "show", "retrieve", "provide", "find", "look up"], ["create", "add", "make", "set up"], ["delete", "remove", "erase"],
+         ["update", "change", "edit", "modify"], ["cancel", "call off"], ["track", "follow"], ["calculate", "compute", "work out"],
+         ["book", "reserve"], ["share", "send"], ["start", "launch"], ["stop", "end"], ["rate", "review"], ["check", "verify"],
+         ["test", "try out"], ["export", "download"], ["plan", "schedule"], ["compare", "contrast"], ["analyze", "examine"]]
+_ASPECTS = ["status", "history", "details", "cost", "price", "report", "schedule", "rating", "plan", "index", "statistics", "summary",
+            "settings", "type", "list", "quote", "request", "order", "guidelines", "information", "options", "availability", "level",
+            "speed", "model", "record", "template", "policy", "number", "owner"]
+
+def _acronym(rng): return "".join(rng.choices(string.ascii_uppercase, k=rng.randint(2, 4)))
+
+def _kin(topic, n, rng):
+    "Topic and thing of n tools that share a thing and differ in what is done with it, or in a word more."
+    thing, acts = rng.choice(topic["things"]), rng.sample(_ACTS, rng.choice((1, 2, 3)))
+    things = dict.fromkeys([thing, *(f"{thing} {a}" for a in rng.sample(_ASPECTS, 3)), rng.choice(topic["things"])])
+    out = [({**topic, "verbs": verbs, "told": verbs is not _ACTS[0]}, t) for verbs in acts for t in things]
+    return rng.sample(out, min(n, len(out)))
+
+# %% ../nbs/04c_situations.ipynb #9ec7f577
 def _phrasing(topic, thing, required, rng):
     "A request as a template: what is wanted, then the clauses of what a call must have."
     alone, inside = [], []
@@ -170,8 +194,10 @@ def _phrasing(topic, thing, required, rng):
         else: inside.append(rng.choice(clauses))
     rng.shuffle(inside)
     article = rng.choice(("the", "the", "a", "")) if not thing.endswith("s") else rng.choice(("the", ""))
-    what = f"{article} {thing}".strip()
-    ask = rng.random() < 0.6
+    *owner, last = thing.split()
+    if owner and last in _ASPECTS and rng.random() < 0.4: what = f"the {last} of {article} {' '.join(owner)}".replace("  ", " ")
+    else: what = f"{article} {thing}".strip()
+    ask = topic.get("told") or rng.random() < 0.6
     frame = rng.choice(_ALL["asks" if ask else "questions"])
     text = frame.replace("{}", f"{rng.choice(topic['verbs'])} {what}" if ask else what)
     body, end = (text[:-1], text[-1]) if text[-1] in "?.!" else (text, rng.choice((".", "", "")))
@@ -181,7 +207,7 @@ def _phrasing(topic, thing, required, rng):
     parts = [*alone, text] if rng.random() < 0.6 else [text, *alone]
     return " ".join(p[0].upper() + p[1:] if rng.random() < 0.93 else p for p in parts)
 
-# %% ../nbs/04c_situations.ipynb #9ec7f577
+# %% ../nbs/04c_situations.ipynb #0100923e
 def _entry(topic, thing, name, pieces, p_required, unsaid, rng):
     "A tool with phrasings, clauses, values and pools, as the catalogue has them."
     props, required, clauses, values, pools, say, must, silent = {}, [], {}, {}, {}, {}, [], {}
@@ -198,7 +224,8 @@ def _entry(topic, thing, name, pieces, p_required, unsaid, rng):
             silent[names[0]] = props[names[0]].get("enum", [c["type"] == "count" and 1])[0]
         elif needed: required += names; must.append(((c, names, says), texts))
         else: clauses[names[0]] = texts
-    text = f"{rng.choice(topic['verbs'])} {rng.choice(('the', 'a'))} {thing}".capitalize()
+    text = f"{rng.choice(topic['verbs'])} {rng.choice(('the', 'a'))} {thing}"
+    text = text[0].upper() + text[1:]
     if rng.random() < 0.3: text += " " + rng.choice(("based on", "for", "given")) + " " + " and ".join(_split_name(n) for n in list(props)[:2])
     order = rng.sample(list(props), len(props)) if rng.random() < 0.3 else list(props)
     return {"name": name, "description": text + ".", "domain": topic["area"],
@@ -206,7 +233,7 @@ def _entry(topic, thing, name, pieces, p_required, unsaid, rng):
             "values": values, "pools": pools, "say": say, "clauses": clauses, "unsaid": silent,
             "phrasings": [_phrasing(topic, thing, must, rng) for _ in range(2)], "openings": [_phrasing(topic, thing, [], rng) for _ in range(2)]}
 
-# %% ../nbs/04c_situations.ipynb #0100923e
+# %% ../nbs/04c_situations.ipynb #3e928a35
 def family(
     rng: random.Random,       # source of randomness
     n: int = 1,               # tools, at most as many as the topic has things
@@ -217,9 +244,10 @@ def family(
     if n < 1: raise ValueError(f"a family needs a tool, got n = {n}")
     topic = rng.choice(_ALL["topics"])
     name, pieces, out = _naming(topic["area"], rng), _pieces(rng), {}
-    for i, thing in enumerate(rng.sample(topic["things"], min(n, len(topic["things"])))):
+    tools = [(topic, thing) for thing in rng.sample(topic["things"], min(n, len(topic["things"])))]
+    for i, (topic, thing) in enumerate(_kin(topic, n, rng) if rng.random() < 0.4 else tools):
         own = pieces if i == 0 else _renamed(pieces, rng)
-        if rng.random() < 0.1: thing = f"{_pseudo_word(rng)} {thing}"
+        if rng.random() < 0.12: thing = f"{rng.choice((_pseudo_word, _acronym))(rng)} {thing}"
         e = _entry(topic, thing, name(rng.choice(topic["verbs"]), thing), own, p_required, unsaid, rng)
         if e["name"] not in _TAKEN: out.setdefault(e["name"], e)
     return list(out.values()) or family(rng, n, p_required, unsaid)
