@@ -61,7 +61,7 @@ def aligned_questions(
     return out
 
 # %% ../nbs/16a_aligned.ipynb #93f81f72
-_LISTS = {**_DPO, "learning_rate": 2.2e-5, "beta": 0.05, "epochs": 11}
+_LISTS = {**_DPO, "learning_rate": 2.2e-5, "beta": 0.05, "epochs": 9}
 
 def _refused(model, tokenizer, n, seed):
     "Pairs of requests that a list of calls answers and the model refuses."
@@ -77,7 +77,7 @@ def _refused(model, tokenizer, n, seed):
 def fewer_refusals(
     out: str,              # folder for the model, and the pairs
     start: str,            # the model that refuses too much
-    n: int = 1500,         # requests; one in fifty to a hundred makes a pair
+    n: int = 1500,         # requests; about one in fifty makes a pair
     seed: int = 0,         # of requests and order
 ) -> Path:                 # the model; ValueError if it refuses nothing without need
     "IPO on the lists of calls that a model owes; the same call again goes on where it stopped."
